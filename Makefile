@@ -1,0 +1,52 @@
+# Everything runs in .venv, which `make install` makes from constraints.txt. Only Python 3.11+ and make are needed.
+PYTHON ?= python3
+BIN := .venv/bin
+# A smaller, CPU-only torch on Linux:  make install PIP_ARGS="--extra-index-url https://download.pytorch.org/whl/cpu"
+PIP_ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo local test check lint format generate lock clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: .venv/installed ## Install Berth and its tools into .venv
+
+.venv/installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Berth needs Python 3.11 or newer: make PYTHON=python3.11 ...")'
+	$(PYTHON) -m venv .venv
+# torch first and by its exact version: a wheel index that carries a CPU build then wins over the CUDA one.
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) "$$(grep '^torch==' constraints.txt)"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -c constraints.txt -e '.[test]'
+	@touch $@
+
+demo: install ## Apply a Workspace on an embedded control plane and ask its model a question
+	@$(BIN)/berth demo
+
+local: install ## Start the embedded control plane and operator, and stay up
+	@$(BIN)/berth local
+
+test: install ## Run every test that this machine can run
+	@$(BIN)/pytest
+
+lint: install ## Style, types and import contracts
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo
+
+check: lint test ## What CI runs: lint, then every test
+
+format: install ## Format the code and fix what ruff can
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+generate: install ## Write the generated files anew (the CRD, the docs' tables)
+	@$(BIN)/python -m berth_operator.api.crd --write charts/berth/crd/workspaces.kaito.sh.yaml
+
+lock: install ## Write constraints.txt anew from what .venv holds
+	@{ sed -n '/^#/p' constraints.txt; $(BIN)/python -m pip freeze --exclude-editable | grep -v ' @ ' | sed 's/+cpu$$//'; } > constraints.new
+	@mv constraints.new constraints.txt
+
+clean: ## Remove .venv and caches
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
