@@ -1,0 +1,1 @@
+"""The Workspace API: its names, its models, its rules, and the CRD made from them."""

@@ -1,0 +1,59 @@
+"""Names that are part of Berth's interface: the API group, and the labels and annotations it reads and writes."""
+
+from typing import Final
+
+GROUP: Final = "kaito.sh"
+KIND: Final = "Workspace"
+PLURAL: Final = "workspaces"
+SINGULAR: Final = "workspace"
+SHORT_NAMES: Final = ("wk", "wks")
+CATEGORY: Final = "workspace"
+
+VERSION: Final = "v1beta1"
+"""The stored version, and the one the operator reads and writes."""
+
+SERVED_VERSIONS: Final = ("v1alpha1", "v1beta1")
+"""Both carry the same schema, so that no conversion is needed."""
+
+API_VERSION: Final = f"{GROUP}/{VERSION}"
+
+FIELD_MANAGER: Final = "berth"
+"""The operator's field manager in server-side apply."""
+
+CONTAINER: Final = "inference"
+"""The server's container in every pod that Berth renders."""
+
+SERVER_PORT: Final = 5000
+SERVICE_PORT: Final = 80
+PORT_NAME: Final = "http"
+
+TOKEN_KEY: Final = "HF_TOKEN"  # noqa: S105 - the name of a key, not a token
+"""The key that holds the hub's token in the Secret named by `modelAccessSecret`; also the variable's name."""
+
+LABEL_WORKSPACE: Final = "kaito.sh/workspace"
+"""On everything made for a Workspace; its value is the Workspace's name."""
+
+LABEL_MANAGED_BY: Final = "app.kubernetes.io/managed-by"
+LABEL_NAME: Final = "app.kubernetes.io/name"
+LABEL_INSTANCE: Final = "app.kubernetes.io/instance"
+MANAGED_BY: Final = "berth"
+
+LABEL_INSTANCE_TYPE: Final = "node.kubernetes.io/instance-type"
+"""The node label that `resource.instanceType` is matched against."""
+
+LABEL_HOSTNAME: Final = "kubernetes.io/hostname"
+
+ANNOTATION_ENABLE_LB: Final = "kaito.sh/enablelb"
+"""`"True"` asks for a Service of type LoadBalancer."""
+
+ANNOTATION_RUNTIME: Final = "kaito.sh/runtime"
+"""`transformers` (the default) or `vllm`."""
+
+ANNOTATION_BYPASS: Final = "kaito.sh/bypass-resource-checks"
+"""Present: a model that seems not to fit is a warning, not a refusal."""
+
+ANNOTATION_ACCELERATOR: Final = "berth.dev/accelerator"
+"""`cpu` runs a preset without a GPU; `nvidia` (the default of GPU presets) with."""
+
+ANNOTATION_ENDPOINT: Final = "berth.dev/endpoint"
+"""On a Service: the address at which it answers, where its cluster address does not."""
