@@ -1,0 +1,84 @@
+"""The Deployment that serves a Workspace's model, from a preset or from the user's own pod template."""
+
+import copy
+from typing import Any
+
+from berth_operator.api.names import LABEL_WORKSPACE
+from berth_operator.api.spec import PresetRef
+from berth_operator.api.workspace import Workspace
+from berth_operator.plan.container import TERMINATION_SECONDS, VOLUMES, render_container
+from berth_operator.plan.differences import digest
+from berth_operator.plan.metadata import child_metadata, labels
+from berth_operator.plan.placement import GPU_TOLERATIONS, with_node_affinity
+from berth_operator.presets import Preset
+from berth_operator.settings import Settings
+
+ANNOTATION_RENDERED = "berth.dev/rendered"
+"""On the Deployment: the digest of what Berth meant it to be, so that a field no longer meant is noticed."""
+
+TEMPLATE_READINESS_SECONDS = 1800
+"""A template does not say how long its server may take; half an hour is what presets of 7 to 14 billion
+parameters are given."""
+
+PROGRESS_MARGIN_SECONDS = 600
+"""Scheduling and pulling an image of some gigabytes come on top of the server's own start."""
+
+REVISION_HISTORY = 3
+"""Enough to go back by hand; each is an empty ReplicaSet."""
+
+
+def preset_pod_spec(
+    workspace: Workspace, reference: PresetRef, preset: Preset, settings: Settings, *, on_gpu: bool
+) -> dict[str, Any]:
+    """Return the pod spec that serves a preset: restricted, without a service account token."""
+    container = render_container(workspace.metadata.name, preset, reference, settings, on_gpu=on_gpu)
+    secrets = (*reference.preset_options.image_pull_secrets, *settings.image_pull_secrets)
+    spec: dict[str, Any] = {
+        "containers": [container],
+        "volumes": copy.deepcopy(list(VOLUMES)),
+        "terminationGracePeriodSeconds": TERMINATION_SECONDS,
+        "automountServiceAccountToken": False,
+        # A Service called "berth" would otherwise put BERTH_PORT=tcp://... into the server's environment.
+        "enableServiceLinks": False,
+        "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
+    }
+    if secrets:
+        spec["imagePullSecrets"] = [{"name": name} for name in dict.fromkeys(secrets)]
+    if on_gpu:
+        spec["tolerations"] = [dict(toleration) for toleration in GPU_TOLERATIONS]
+    return spec
+
+
+def template_pod(template: dict[str, Any]) -> dict[str, Any]:
+    """Return a copy of the user's pod template, whose tolerations gain the usual GPU ones."""
+    pod = copy.deepcopy(template)
+    spec = pod.setdefault("spec", {})
+    own = spec.get("tolerations") or []
+    spec["tolerations"] = [*own, *(dict(extra) for extra in GPU_TOLERATIONS if extra not in own)]
+    return pod
+
+
+def render_deployment(workspace: Workspace, pod: dict[str, Any], readiness_seconds: int) -> dict[str, Any]:
+    """Return the Deployment that runs `resource.count` pods of the given pod template."""
+    metadata = dict(pod.get("metadata") or {})
+    # A pod's name and namespace come from its ReplicaSet; the API server refuses them in a template.
+    kept = {key: metadata[key] for key in ("annotations", "finalizers") if metadata.get(key)}
+    template = {
+        "metadata": {**kept, "labels": {**(metadata.get("labels") or {}), **labels(workspace)}},
+        "spec": with_node_affinity(pod["spec"], workspace.resource),
+    }
+    deployment: dict[str, Any] = {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": child_metadata(workspace),
+        "spec": {
+            "replicas": workspace.resource.count,
+            "selector": {"matchLabels": {LABEL_WORKSPACE: workspace.metadata.name}},
+            "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}},
+            "progressDeadlineSeconds": readiness_seconds + PROGRESS_MARGIN_SECONDS,
+            "revisionHistoryLimit": REVISION_HISTORY,
+            "template": template,
+        },
+    }
+    rendered = {ANNOTATION_RENDERED: digest(deployment["spec"])}
+    return {**deployment, "metadata": {**deployment["metadata"], "annotations": rendered}}

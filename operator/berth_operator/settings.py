@@ -1,0 +1,87 @@
+"""What the operator is told by its environment, read once at start and refused in one line when wrong."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from berth_operator import __version__
+
+
+class SettingsError(ValueError):
+    """An environment variable holds something unusable; the message names it and says what fits."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The operator's settings. Every field is read from the environment variable named beside it."""
+
+    watch_namespaces: tuple[str, ...] = ()
+    """`BERTH_WATCH_NAMESPACES`, comma separated; empty means every namespace."""
+
+    presets_dir: Path | None = None
+    """`BERTH_PRESETS_DIR`; unset means the presets that came with the package."""
+
+    image_registry: str = "ghcr.io/berth-dev"
+    """`BERTH_IMAGE_REGISTRY`: where images that a preset names without a registry are pulled from."""
+
+    image_tag: str = __version__
+    """`BERTH_IMAGE_TAG`: the release of the server image; `-cpu` or `-cuda` is added to it."""
+
+    image_pull_secrets: tuple[str, ...] = ()
+    """`BERTH_IMAGE_PULL_SECRETS`, comma separated: Secrets in the Workspace's namespace, for that registry."""
+
+    resync_seconds: float = 300.0
+    """`BERTH_RESYNC_SECONDS`: how often everything is listed and looked at again. Five minutes bounds how long
+    an event that a broken watch lost can go unseen, and costs three lists."""
+
+    workers: int = 8
+    """`BERTH_WORKERS`: Workspaces reconciled at once. The API server is the bound well before eight."""
+
+    log_format: str = "text"
+    """`BERTH_LOG_FORMAT`: `text` or `json`."""
+
+    liveness_port: int = 8080
+    """`BERTH_LIVENESS_PORT`: `/healthz` and `/readyz`; 0 turns them off."""
+
+
+def _names(value: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in value.split(",") if name.strip())
+
+
+def _number(variable: str, value: str, lowest: float) -> float:
+    try:
+        number = float(value)
+    except ValueError:
+        raise SettingsError(f"{variable} must be a number, not {value!r}") from None
+    if not number >= lowest:
+        raise SettingsError(f"{variable} must be at least {lowest:g}, not {value}")
+    return number
+
+
+def settings_from(environment: Mapping[str, str]) -> Settings:
+    """Read the settings; raise `SettingsError` for the first variable that holds something unusable."""
+    found = {
+        name: value for name, value in environment.items() if name.startswith("BERTH_") and value.strip()
+    }
+    defaults = Settings()
+
+    def number(variable: str, default: float, lowest: float) -> float:
+        return _number(variable, found[variable], lowest) if variable in found else default
+
+    log_format = found.get("BERTH_LOG_FORMAT", defaults.log_format)
+    if log_format not in ("text", "json"):
+        raise SettingsError(f"BERTH_LOG_FORMAT must be text or json, not {log_format!r}")
+    presets_dir = Path(found["BERTH_PRESETS_DIR"]) if "BERTH_PRESETS_DIR" in found else None
+    if presets_dir is not None and not presets_dir.is_dir():
+        raise SettingsError(f"BERTH_PRESETS_DIR names no folder: {presets_dir}")
+    return Settings(
+        watch_namespaces=_names(found.get("BERTH_WATCH_NAMESPACES", "")),
+        presets_dir=presets_dir,
+        image_registry=found.get("BERTH_IMAGE_REGISTRY", defaults.image_registry).rstrip("/"),
+        image_tag=found.get("BERTH_IMAGE_TAG", defaults.image_tag),
+        image_pull_secrets=_names(found.get("BERTH_IMAGE_PULL_SECRETS", "")),
+        resync_seconds=number("BERTH_RESYNC_SECONDS", defaults.resync_seconds, 1),
+        workers=int(number("BERTH_WORKERS", defaults.workers, 1)),
+        log_format=log_format,
+        liveness_port=int(number("BERTH_LIVENESS_PORT", defaults.liveness_port, 0)),
+    )
