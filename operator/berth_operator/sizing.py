@@ -25,6 +25,12 @@ RUNTIME_OVERHEAD: Final = 1 * GIB
 WORKING_FRACTION: Final = 0.10
 """Of weights and cache: activations of the widest layer, and what the allocator cannot use between blocks."""
 
+HOST_RUNTIME: Final = 4 * GIB
+"""Host memory beside a GPU: Python, torch and the host's side of the CUDA libraries."""
+
+SHARD: Final = 5 * GIB
+"""The hub's limit for one file of weights. While loading, one is read as the one before it is copied."""
+
 
 class Model(Protocol):
     """The numbers of a model's architecture that its memory follows from."""
@@ -92,3 +98,15 @@ def required_memory(
     cache = sequences * tokens * kv_bytes_per_token(model.layers, model.kv_heads, model.head_size, dtype)
     overhead = RUNTIME_OVERHEAD + int((weights + cache) * WORKING_FRACTION)
     return MemoryNeed(weights, cache, overhead)
+
+
+def required_host_memory(model: Model, on_gpu: bool) -> int:
+    """The pod's own memory, in bytes: all of the model on a CPU; beside a GPU, what loading passes through."""
+    if not on_gpu:
+        return required_memory(model).total
+    return HOST_RUNTIME + min(weights_bytes(model.parameters, model.dtype), 2 * SHARD)
+
+
+def required_disk(model: Model) -> int:
+    """The weights as downloaded, in bytes, and room for one shard that is being fetched anew."""
+    return weights_bytes(model.parameters, model.dtype) + SHARD
