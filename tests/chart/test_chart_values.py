@@ -1,0 +1,125 @@
+"""values.schema.json: what is refused, that it covers every value, and that every value is explained."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import pytest
+import yaml
+
+from chart.conftest import CHART
+from chart.variants import DIGEST, VARIANTS
+
+SCHEMA = json.loads((CHART / "values.schema.json").read_text())
+VALUES_TEXT = (CHART / "values.yaml").read_text()
+VALUES = yaml.safe_load(VALUES_TEXT)
+
+
+@pytest.mark.parametrize("values", VARIANTS.values(), ids=VARIANTS.keys())
+def test_values_of_real_installations_are_accepted(helm_chart: Any, values: dict[str, Any]) -> None:
+    helm_chart.validate_schema(values)
+
+
+def test_a_quantity_may_be_a_number(helm_chart: Any) -> None:
+    helm_chart.validate_schema({"resources": {"limits": {"cpu": 2, "memory": 1e9}, "requests": {"cpu": 0.5}}})
+
+
+@pytest.mark.parametrize(
+    ("values", "named"),
+    [
+        ({"replicas": 3}, "replicas"),
+        ({"image": {"registry": "x"}}, "registry"),
+        ({"image": {"tag": 1.2}}, "tag"),
+        ({"image": {"tag": "has space"}}, "tag"),
+        ({"image": {"digest": "sha256:abc"}}, "digest"),
+        ({"image": {"digest": DIGEST.upper()}}, "digest"),
+        ({"image": {"pullPolicy": "Sometimes"}}, "pullPolicy"),
+        ({"image": {"repository": "Upper/Case"}}, "repository"),
+        ({"imageRegistry": "https://registry.example.com"}, "imageRegistry"),
+        ({"imageRegistry": "registry.example.com/"}, "imageRegistry"),
+        ({"imageRegistry": ""}, "imageRegistry"),
+        ({"imagePullSecrets": ["name-only"]}, "imagePullSecrets"),
+        ({"imagePullSecrets": [{"name": "x", "namespace": "y"}]}, "imagePullSecrets"),
+        ({"inference": {"imagePullSecrets": [{"name": "x"}]}}, "imagePullSecrets"),
+        ({"inference": {"imagePullSecrets": ["a,b"]}}, "imagePullSecrets"),
+        ({"scope": "galaxy"}, "scope"),
+        ({"namespaces": ["team-a"]}, "namespaces"),
+        ({"scope": "namespace", "namespaces": ["a", "a"]}, "namespaces"),
+        ({"scope": "namespace", "namespaces": ["team-*"]}, "namespaces"),
+        ({"crds": {"install": "yes"}}, "install"),
+        ({"serviceAccount": {"create": False}}, "serviceAccount"),
+        ({"serviceAccount": {"annotations": {"a": 1}}}, "annotations"),
+        ({"rbac": {"rules": []}}, "rules"),
+        ({"resyncSeconds": 0}, "resyncSeconds"),
+        ({"resyncSeconds": "5m"}, "resyncSeconds"),
+        ({"workers": 0}, "workers"),
+        ({"workers": 1.5}, "workers"),
+        ({"logFormat": "xml"}, "logFormat"),
+        ({"resources": {"requests": {"memory": "1 GB"}}}, "memory"),
+        ({"resources": {"claims": []}}, "claims"),
+        ({"runAsUser": 0}, "runAsUser"),
+        ({"runAsUser": "65532"}, "runAsUser"),
+        ({"securityContext": {"privileged": True}}, "securityContext"),
+        ({"nodeSelector": {"zone": 1}}, "nodeSelector"),
+        ({"tolerations": [{"effect": "NoShedule"}]}, "tolerations"),
+        ({"tolerations": {"key": "x"}}, "tolerations"),
+        ({"affinity": {"nodeAfinity": {}}}, "nodeAfinity"),
+        ({"commonLabels": {"team": "not a label value"}}, "commonLabels"),
+        ({"commonLabels": {"app.kubernetes.io/name": "other"}}, "commonLabels"),
+        ({"podLabels": {"app.kubernetes.io/instance": "other"}}, "podLabels"),
+        ({"podAnnotations": {"scrape": True}}, "podAnnotations"),
+        ({"fullnameOverride": "Not_A_Name"}, "fullnameOverride"),
+        ({"nameOverride": "n" * 54}, "nameOverride"),
+    ],
+    ids=lambda value: json.dumps(value)[:60] if isinstance(value, dict) else "",
+)
+def test_a_bad_value_is_refused_and_named(helm_chart: Any, values: dict[str, Any], named: str) -> None:
+    from helm_python.errors import HelmError
+
+    with pytest.raises(HelmError) as refusal:
+        helm_chart.render(values, name="berth", namespace="berth-system")
+    assert named in str(refusal.value)
+
+
+def objects_of(schema: dict[str, Any], at: str = "") -> dict[str, dict[str, Any]]:
+    """Every schema with named properties, by its dotted path; references and conditions left out."""
+    found = {at: schema} if "properties" in schema else {}
+    for name, child in schema.get("properties", {}).items():
+        found |= objects_of(child, f"{at}.{name}".lstrip("."))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("path", "schema"), objects_of(SCHEMA).items(), ids=[path or "root" for path in objects_of(SCHEMA)]
+)
+def test_no_object_takes_a_key_that_it_does_not_name(path: str, schema: dict[str, Any]) -> None:
+    assert schema["additionalProperties"] is False
+
+
+def test_values_and_schema_name_the_same_keys() -> None:
+    def keys(values: dict[str, Any], schema: dict[str, Any], at: str = "") -> None:
+        properties = schema["properties"]
+        # `global` comes from Helm, never from this chart.
+        assert set(values) == set(properties) - {"global"}, at
+        for name, value in values.items():
+            # Objects with named keys are compared; maps and pass-through objects hold what users put there.
+            if isinstance(value, dict) and value and "properties" in properties[name]:
+                keys(value, properties[name], f"{at}.{name}")
+
+    keys(VALUES, SCHEMA)
+
+
+def test_every_value_that_a_user_sets_is_explained() -> None:
+    lines = VALUES_TEXT.splitlines()
+    # The meaning of these is their name.
+    obvious = {"image", "inference", "crds", "serviceAccount", "rbac", "pullPolicy"}
+    for number, line in enumerate(lines):
+        key = re.match(r"^(?:  )?([a-zA-Z]+):", line)
+        inside = re.match(r"^  \S", line) and not line.startswith("  #")
+        if not key or key[1] in obvious or (inside and key[1] in {"requests", "limits"}):
+            continue
+        assert lines[number - 1].lstrip().startswith("#"), (
+            f"values.yaml:{number + 1}: {key[1]} has no comment"
+        )
