@@ -6,7 +6,7 @@ from typing import Any
 from berth_operator.plan.reasons import Reason
 
 # On the way to serving: worth an Event, not an alarm.
-UNDER_WAY = frozenset({Reason.SERVING, Reason.DEPLOYING, Reason.STARTING, Reason.ROLLING_OUT})
+UNDER_WAY = frozenset({Reason.SERVING, Reason.DEPLOYING, Reason.STARTING, Reason.ROLLING_OUT, Reason.STOPPED})
 
 
 @dataclass(frozen=True, slots=True)

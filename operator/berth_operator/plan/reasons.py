@@ -29,6 +29,7 @@ class Reason(StrEnum):
     STARTING = "Starting"
     NOT_READY = "NotReady"
     ROLLING_OUT = "RollingOut"
+    STOPPED = "Stopped"
 
 
 @dataclass(frozen=True, slots=True)

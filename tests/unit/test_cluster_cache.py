@@ -1,0 +1,71 @@
+"""The cache: the latest known version of each object, whatever order the news comes in."""
+
+from typing import Any
+
+from berth_operator.cluster_cache import DEPLOYMENTS, PODS, WORKSPACES, ClusterCache
+
+KEY = ("ns", "ws")
+
+
+def obj(version: int, name: str = "ws", uid: str = "u", **more: Any) -> dict[str, Any]:
+    labels = {"kaito.sh/workspace": "ws"}
+    meta = {"namespace": "ns", "name": name, "uid": uid, "resourceVersion": str(version), "labels": labels}
+    return {"metadata": {**meta, "managedFields": [1]}, **more}
+
+
+def test_an_older_version_that_comes_late_changes_nothing() -> None:
+    cache = ClusterCache()
+    cache.put(WORKSPACES, obj(9, mark="new"))
+    cache.put(WORKSPACES, obj(7, mark="old"))
+    workspace = cache.snapshot(KEY).workspace
+    assert workspace is not None
+    assert workspace["mark"] == "new"
+
+
+def test_a_new_object_of_the_same_name_replaces_the_old_one() -> None:
+    cache = ClusterCache()
+    cache.put(WORKSPACES, obj(9, uid="first"))
+    cache.put(WORKSPACES, obj(3, uid="second"))
+    workspace = cache.snapshot(KEY).workspace
+    assert workspace is not None
+    assert workspace["metadata"]["uid"] == "second"
+
+
+def test_a_late_deletion_does_not_remove_the_successor() -> None:
+    cache = ClusterCache()
+    cache.put(DEPLOYMENTS, obj(1, uid="first"))
+    cache.put(DEPLOYMENTS, obj(5, uid="second"))
+    assert cache.remove(DEPLOYMENTS, obj(4, uid="first")) == KEY
+    assert cache.snapshot(KEY).observed.deployment is not None
+
+
+def test_pods_gather_under_their_workspace_and_leave_it() -> None:
+    cache = ClusterCache()
+    for name in ("p1", "p2"):
+        assert cache.put(PODS, obj(1, name)) == KEY
+    cache.remove(PODS, obj(1, "p1"))
+    assert [pod["metadata"]["name"] for pod in cache.snapshot(KEY).observed.pods] == ["p2"]
+
+
+def test_a_list_shows_what_is_gone() -> None:
+    cache = ClusterCache()
+    cache.put(WORKSPACES, obj(1))
+    assert cache.replace(WORKSPACES, [], cache.versions(WORKSPACES)) == {KEY}
+    assert cache.snapshot(KEY).workspace is None
+
+
+def test_what_changed_while_the_list_was_on_its_way_stays() -> None:
+    cache = ClusterCache()
+    cache.put(WORKSPACES, obj(1))
+    known = cache.versions(WORKSPACES)
+    cache.put(WORKSPACES, obj(2))
+    cache.replace(WORKSPACES, [], known)
+    assert cache.snapshot(KEY).workspace is not None
+
+
+def test_managed_fields_are_not_kept() -> None:
+    cache = ClusterCache()
+    cache.put(WORKSPACES, obj(1))
+    workspace = cache.snapshot(KEY).workspace
+    assert workspace is not None
+    assert "managedFields" not in workspace["metadata"]
