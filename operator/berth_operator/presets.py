@@ -53,7 +53,7 @@ class _Data(BaseModel):
 
 
 class Dimensions(_Data):
-    """The shape of a dense decoder with gated feed-forward layers and no biases (Llama, Mistral, Phi-3, Gemma 2).
+    """The shape of a dense decoder with gated feed-forward layers and no biases: Llama, Mistral, Phi-3, Gemma 2.
 
     Where a preset states it, `parameters` is checked against it. Leave it out for any other architecture.
     """
@@ -86,9 +86,7 @@ class PresetModel(_Data):
     @model_validator(mode="after")
     def _pinned_or_explained(self) -> Self:
         if self.revision is None and not self.revision_note.strip():
-            raise ValueError(
-                "revision is null: say why in revisionNote, or name the commit (40 hexadecimal digits)"
-            )
+            raise ValueError("revision is null: say why in revisionNote, or name the commit (40 hex digits)")
         return self
 
     @model_validator(mode="after")
@@ -176,15 +174,24 @@ class PresetCatalogue(Mapping[str, Preset]):
         """Names that a user may have meant, the likeliest first; empty where none is like it."""
         # A hub id such as microsoft/Phi-3-mini-4k-instruct is as near as its last part. Compared lengths are
         # bounded because matching takes the product of both.
-        wanted = name[:200].lower().rpartition("/")[2]
-        return difflib.get_close_matches(wanted, list(self._presets), n=3, cutoff=0.5)
+        wanted = _plain(name[:200].rpartition("/")[2])
+        plain = {_plain(known): known for known in self._presets}
+        # An abbreviation (phi3, llama-3) is unlike the whole name to difflib, but every name it begins is near.
+        begun = [known for text, known in plain.items() if wanted and text.startswith(wanted)]
+        similar = difflib.get_close_matches(wanted, list(plain), n=3, cutoff=0.5)
+        return list(dict.fromkeys([*begun, *(plain[text] for text in similar)]))[:3]
+
+
+def _plain(name: str) -> str:
+    """A name without case and punctuation, which is what users vary."""
+    return "".join(character for character in name.lower() if character.isalnum())
 
 
 def load_presets(directory: Path | None = None) -> PresetCatalogue:
     """Read every `*.yaml` file of a folder.
 
-    The folder is `directory`, else the one that the environment's BERTH_PRESETS_DIR names, else the presets that
-    Berth came with. Raises `PresetError` for the first file that is not a preset, and for a folder without any.
+    The folder is `directory`, else the one that the environment's BERTH_PRESETS_DIR names, else the one that
+    Berth came with. Raises `PresetError` for the first file that is not a preset, and for an empty folder.
     """
     folder = directory or default_directory()
     try:

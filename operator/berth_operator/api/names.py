@@ -1,4 +1,4 @@
-"""Names that are part of Berth's interface: the API group, and the labels and annotations it reads and writes."""
+"""Names that are part of Berth's interface: the API group, and its labels and annotations."""
 
 from typing import Final
 

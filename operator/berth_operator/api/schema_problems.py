@@ -7,6 +7,7 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 
 from berth_operator.api.problems import Problem, shown
+from berth_operator.api.spec import LABEL_VALUE_PATTERN, NAME_PATTERN, NO_SPACE_PATTERN
 
 MAX_PROBLEMS = 20
 """As many as anybody reads at once; a hostile object cannot make a status of any size."""
@@ -23,11 +24,9 @@ _TYPES = {
 }
 
 _PATTERNS = {
-    "^[a-z0-9]": "a Kubernetes name: lower-case letters, digits, '-' and '.', beginning and ending with one of "
-    "the first two",
-    "^([A-Za-z0-9]": "the value of a label: letters, digits, '-', '_' and '.', beginning and ending with one of "
-    "the first two",
-    "^[^ ": "an image's name, which has no spaces",
+    NAME_PATTERN: "a Kubernetes name (lower-case letters and digits, with '-' and '.' between them)",
+    LABEL_VALUE_PATTERN: "the value of a label (letters and digits, with '-', '_' and '.' between them)",
+    NO_SPACE_PATTERN: "the name of an image (which has no spaces)",
 }
 
 
@@ -68,10 +67,8 @@ def _problem(item: dict[str, Any], root: type[BaseModel]) -> Problem:
                 path, f"cannot be {shown(value)}", f"use {context.get('expected', 'an allowed value')}"
             )
         case "string_pattern_mismatch":
-            wanted = next(
-                (text for start, text in _PATTERNS.items() if str(context["pattern"]).startswith(start)), ""
-            )
-            return Problem(path, f"{shown(value)} is not {wanted or 'of the right form'}", explain)
+            form = _PATTERNS.get(str(context["pattern"]), "of the right form")
+            return Problem(path, f"{shown(value)} is not {form}", explain)
         case "string_too_short" | "too_short":
             return Problem(path, "is empty", f"set it, or leave the field out; {explain}")
         case "string_too_long" | "too_long":

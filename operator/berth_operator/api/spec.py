@@ -90,14 +90,14 @@ class Resource(SpecModel):
         default=1,
         ge=0,
         le=MAX_PODS,
-        description="How many pods serve the model, each holding all of it. 0 stops them and keeps the Workspace.",
+        description="How many pods serve the model, each with all of it. 0 stops them and keeps the Workspace.",
     )
     instance_type: LabelValue = Field(
         default="",
         description=(
             "The machine type that a node must have (its label node.kubernetes.io/instance-type), such as "
-            "Standard_NC24ads_A100_v4. A node autoscaler brings one where none is free. Left out: any node that "
-            "matches labelSelector."
+            "Standard_NC24ads_A100_v4. A node autoscaler brings one where none is free. Left out: any node "
+            "that matches labelSelector."
         ),
     )
     label_selector: LabelSelector = Field(
@@ -108,8 +108,8 @@ class Resource(SpecModel):
         default_factory=list,
         max_length=100,
         description=(
-            "Names of nodes to prefer among those that match. A preference only: the other nodes are used when "
-            "these have no room."
+            "Names of nodes to prefer among those that match. A preference only: the other nodes are used "
+            "when these have no room."
         ),
     )
 
@@ -119,7 +119,7 @@ class PresetOptions(SpecModel):
 
     image: Image | None = Field(
         default=None,
-        description="The image to run instead of the preset's own. It needs accessMode: private.",
+        description="The image to run instead of the preset's. It needs accessMode: private.",
     )
     image_pull_secrets: list[Name] = Field(
         default_factory=list,
@@ -195,13 +195,13 @@ class Inference(SpecModel):
     template: dict[StrictStr, Any] | None = Field(
         default=None,
         description=(
-            "A pod template of your own, as in a Deployment. Its server must listen on port 5000. Exactly one of "
-            "preset and template must be set."
+            "A pod template of your own, as in a Deployment. Its server must listen on port 5000. Exactly one "
+            "of preset and template must be set."
         ),
     )
     config: Name | None = Field(
         default=None,
-        description="Name of a ConfigMap in this namespace whose key inference_config.yaml configures the server.",
+        description="Name of a ConfigMap in this namespace; its key inference_config.yaml configures the server.",
     )
     adapters: list[Adapter] = Field(
         default_factory=list,

@@ -11,7 +11,7 @@ class Condition(ApiModel):
     """One fact about the Workspace: whether it holds, since when, and why."""
 
     type: str = Field(
-        description="What the condition is about: Ready, ResourceReady, InferenceReady or WorkspaceSucceeded.",
+        description="What it is about: Ready, ResourceReady, InferenceReady or WorkspaceSucceeded.",
         min_length=1,
         max_length=316,
     )
@@ -44,7 +44,7 @@ class Progress(ApiModel):
     phase: str = Field(
         default="",
         max_length=64,
-        description="What the pods are doing, such as Scheduling, Pulling, Downloading, Loading, WarmingUp or Serving.",
+        description="What the pods do now: Scheduling, Pulling, Downloading, Loading, WarmingUp or Serving.",
     )
     percent: int | None = Field(
         default=None, ge=0, le=100, description="How much of the phase is done, in percent."
@@ -87,8 +87,8 @@ class Status(ApiModel):
     state: Literal["Pending", "Ready", "NotReady"] | None = Field(
         default=None,
         description=(
-            "Pending until the model has served for the first time; then Ready while it serves and NotReady while "
-            "it does not."
+            "Pending until the model has served for the first time; then Ready while it serves and NotReady "
+            "while it does not."
         ),
     )
     target_node_count: int | None = Field(

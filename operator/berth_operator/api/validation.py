@@ -1,4 +1,4 @@
-"""What a schema cannot say of a Workspace: rules between fields. Pure; the CRD's CEL rules say the same at apply."""
+"""What a schema cannot say of a Workspace: rules between fields. Pure; the CRD's CEL rules say the same."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -134,13 +134,9 @@ def _preset_problems(preset: PresetRef) -> Iterator[Problem]:
     image = preset.preset_options.image
     path = "inference.preset.presetOptions.image"
     if preset.access_mode == "private" and image is None:
-        yield Problem(
-            path, "is missing, and accessMode is private", "name the image, or use accessMode: public"
-        )
+        yield Problem(path, "is missing, though accessMode is private", "name it, or use accessMode: public")
     if preset.access_mode == "public" and image is not None:
-        yield Problem(
-            path, "is set, but accessMode is public", "use accessMode: private, or remove the image"
-        )
+        yield Problem(path, "is set, though accessMode is public", "use accessMode: private, or remove it")
 
 
 def _template_problems(template: dict[str, object]) -> Iterator[Problem]:

@@ -81,9 +81,7 @@ def parse_workspace(obj: Mapping[str, Any]) -> Workspace:
     fault in it. An unreadable `status` is no fault of the user's: it reads as empty, and is written anew.
     """
     if not isinstance(obj, Mapping):
-        raise InvalidWorkspace(
-            [Problem("", "a Workspace must be an object", "write its fields as YAML keys")]
-        )
+        raise InvalidWorkspace([Problem("", "a Workspace is an object", "write its fields as YAML keys")])
     try:
         workspace = Workspace.model_validate({**obj, "status": _readable_status(obj.get("status"))})
     except ValidationError as error:
