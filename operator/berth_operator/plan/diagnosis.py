@@ -81,7 +81,7 @@ def _rollout(deployment: dict[str, Any]) -> Finding | None:
     updated, total = status.get("updatedReplicas", 0), status.get("replicas", 0)
     # Available implies ready for minReadySeconds; both count old pods too, hence the comparison with `total`.
     available = min(status.get("availableReplicas", 0), status.get("readyReplicas", 0))
-    if wanted == 0 and total == 0:
+    if wanted == 0:
         return Finding(Reason.STOPPED, "resource.count is 0: nothing serves until it is 1 or more")
     if updated >= wanted and total == updated and available >= wanted:
         return None
