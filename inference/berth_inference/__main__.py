@@ -1,0 +1,29 @@
+"""`python -m berth_inference serve --model ...`."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from berth_inference.settings import SettingsError, parse_settings
+
+
+def main() -> int:
+    """Serve until told to stop. Exit codes: 0 drained, 1 could not serve, 2 wrong usage."""
+    try:
+        settings = parse_settings(sys.argv[1:], os.environ)
+    except SettingsError as error:
+        sys.stderr.write(f"berth_inference: error: {error}\n")
+        return 2
+    from berth_inference.server import run  # wrong usage is told without importing the server
+
+    return run(settings)
+
+
+if __name__ == "__main__":
+    code = main()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # A loader may still be inside the import of a C extension, which nothing can interrupt, and
+    # finalising the interpreter beside it can abort the process. Everything of ours is closed.
+    os._exit(code)

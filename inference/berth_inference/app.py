@@ -1,0 +1,37 @@
+"""The application factory. Nothing happens at import."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+
+from berth_inference.http_errors import install_error_handlers
+from berth_inference.routes import chat, health
+from berth_inference.service import Loader, Service
+from berth_inference.settings import Settings
+
+
+def create_app(settings: Settings, load: Loader) -> FastAPI:
+    """The server as an ASGI application. `load` is called in a thread once the application starts."""
+
+    service = Service(settings, load)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        service.start()
+        yield
+        await service.close()
+
+    app = FastAPI(
+        title="Berth inference server",
+        description="One language model over HTTP.",
+        lifespan=lifespan,
+        max_body_size=settings.max_body_bytes,
+    )
+    app.state.service = service
+    install_error_handlers(app)
+    app.include_router(health.router)
+    app.include_router(chat.router)
+    return app

@@ -1,0 +1,197 @@
+"""POST /chat: from its arguments to the engine's request."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+from berth_inference.engine.admission import Limits, admit, check_prompt
+from berth_inference.engine.interface import ModelInfo
+from berth_inference.engine.request import GenerationRequest, SamplingParams
+from berth_inference.errors import BerthError, invalid
+from berth_inference.schemas.chat import ChatRequest, GenerateKwargs
+
+_T = TypeVar("_T")
+
+# New tokens of a request that sets no limit: the length that the API has always documented, counted
+# without the prompt, so that a long prompt is not a failure.
+DEFAULT_NEW_TOKENS = 200
+
+# What each argument asks for when it asks for nothing; anything else means that sampling is wanted.
+_NEUTRAL_SAMPLING: dict[str, Any] = {
+    "temperature": 1.0,
+    "top_k": 0,
+    "top_p": 1.0,
+    "min_p": 0.0,
+    "typical_p": 1.0,
+}
+
+# The API's documented defaults, for models whose publisher says nothing of sampling.
+_API_DEFAULTS: dict[str, Any] = {"do_sample": True, "top_k": 10}
+
+# transformers' own default, which publishers who set other sampling arguments count on.
+_LIBRARY_TOP_K = 50
+
+_NAMES = {
+    "prompt": "prompt",
+    "max_new_tokens": "generate_kwargs.max_length",
+    "min_new_tokens": "generate_kwargs.min_length",
+    "n": "generate_kwargs.num_return_sequences",
+    "stop_token_ids": "generate_kwargs.eos_token_id",
+    **{
+        name: f"generate_kwargs.{name}"
+        for name in (
+            "num_beams",
+            "bad_words_ids",
+            "forced_bos_token_id",
+            "forced_eos_token_id",
+            "pad_token_id",
+        )
+    },
+}
+
+
+def check_source(body: ChatRequest) -> None:
+    """Exactly one of prompt and messages, with only the arguments that go with it. Raises `BerthError`."""
+    if body.prompt and body.messages:
+        raise invalid(None, "prompt and messages exclude each other: send one of them.")
+    if not body.prompt and not body.messages:
+        raise invalid(None, "Send a prompt (text to continue) or messages (a conversation).")
+    if body.messages and body.prefix:
+        raise invalid("prefix", "goes with prompt; with messages, send a system message instead.")
+    texts = [body.prompt or "", body.prefix or "", *(turn.content for turn in body.messages or ())]
+    for text in texts:
+        if not _encodable(text):
+            raise invalid(
+                "messages" if body.messages else "prompt",
+                "holds half of a surrogate pair: \\ud800 to \\udfff.",
+            )
+
+
+def _encodable(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def to_request(
+    body: ChatRequest, prompt: Sequence[int], prefix_tokens: int, info: ModelInfo, limits: Limits
+) -> GenerationRequest:
+    """The engine's request. `prompt` includes the prefix, whose length no limit counts.
+
+    Raises an INVALID `BerthError` in the names of this API.
+    """
+    arguments = body.generate_kwargs or GenerateKwargs()
+    try:
+        prompt, new_tokens = _lengths(body, arguments, list(prompt), prefix_tokens, info, limits)
+        request = GenerationRequest(
+            prompt=tuple(prompt),
+            max_new_tokens=new_tokens,
+            min_new_tokens=_min_new_tokens(arguments, len(prompt) - prefix_tokens),
+            n=_first(arguments.num_return_sequences, 1),
+            sampling=_sampling(arguments, info),
+            stop=arguments.stop_strings or (),
+            stop_token_ids=_first(arguments.eos_token_id, info.stop_token_ids),
+            pad_token_id=_first(arguments.pad_token_id, info.pad_token_id),
+            seed=body.seed,
+            max_seconds=arguments.max_time,
+            logprobs=bool(arguments.output_scores),
+        )
+        admit(request, info, limits)
+    except BerthError as error:
+        names = dict(_NAMES)
+        if body.messages:
+            names["prompt"] = "messages"
+        if arguments.max_new_tokens is not None:
+            names["max_new_tokens"] = "generate_kwargs.max_new_tokens"
+        if arguments.min_new_tokens is not None:
+            names["min_new_tokens"] = "generate_kwargs.min_new_tokens"
+        raise error.renamed(names) from None
+    return request
+
+
+def _first(value: _T | None, default: _T) -> _T:
+    return default if value is None else value
+
+
+def _lengths(
+    body: ChatRequest,
+    arguments: GenerateKwargs,
+    prompt: list[int],
+    prefix_tokens: int,
+    info: ModelInfo,
+    limits: Limits,
+) -> tuple[list[int], int]:
+    """The prompt, cut where `hole` asks for it, and how many new tokens are allowed."""
+    context = info.context_length
+    if body.handle_long_generation == "hole":
+        wanted = arguments.max_new_tokens
+        if wanted is None and arguments.max_length is not None:
+            wanted = min(arguments.max_length, context) - (len(prompt) - prefix_tokens)
+            if wanted < 1 and len(prompt) < context:
+                raise _no_room(len(prompt) - prefix_tokens, arguments.max_length)
+            if wanted < 1:
+                raise invalid(
+                    "generate_kwargs.max_length",
+                    'counts the prompt, which is longer; with handle_long_generation "hole", say with '
+                    "max_new_tokens how long the answer may be.",
+                )
+        wanted = _first(wanted, min(DEFAULT_NEW_TOKENS, limits.max_output_tokens, context // 2))
+        if wanted >= context:
+            raise invalid(
+                "max_new_tokens", f"leaves no room for a prompt in the context of {context} tokens."
+            )
+        return prompt[-(context - wanted) :], wanted
+    check_prompt(len(prompt), info, limits)
+    room = context - len(prompt)
+    if arguments.max_new_tokens is not None:
+        return prompt, min(arguments.max_new_tokens, room)
+    if arguments.max_length is not None:
+        wanted = arguments.max_length - (len(prompt) - prefix_tokens)
+        if wanted < 1:
+            raise _no_room(len(prompt) - prefix_tokens, arguments.max_length)
+        return prompt, min(wanted, room)
+    return prompt, min(DEFAULT_NEW_TOKENS, limits.max_output_tokens, room)
+
+
+def _no_room(prompt: int, max_length: int) -> BerthError:
+    return invalid(
+        "generate_kwargs.max_length",
+        f"is {max_length} and counts the prompt, which has {prompt} tokens already: raise it, or send "
+        "max_new_tokens, which does not count the prompt.",
+    )
+
+
+def _min_new_tokens(arguments: GenerateKwargs, prompt: int) -> int:
+    if arguments.min_new_tokens is not None:
+        return arguments.min_new_tokens
+    return max(0, _first(arguments.min_length, 0) - prompt)
+
+
+def _sampling(arguments: GenerateKwargs, info: ModelInfo) -> SamplingParams:
+    """The request's own arguments, then the model's, then the API's."""
+    names = SamplingParams.__dataclass_fields__
+    given = {name: value for name in names if (value := getattr(arguments, name)) is not None}
+    publisher = {name: info.defaults[name] for name in names if name in info.defaults}
+    base = dict(_API_DEFAULTS)
+    if publisher.keys() & {"do_sample", *_NEUTRAL_SAMPLING}:
+        base = {"do_sample": True, "top_k": _LIBRARY_TOP_K}
+    values = {**base, **publisher, **given}
+    if "do_sample" not in given:
+        asks_to_sample = any(given.get(name, plain) != plain for name, plain in _NEUTRAL_SAMPLING.items())
+        if asks_to_sample:
+            values["do_sample"] = True
+        elif values.get("num_beams", 1) > 1:
+            values["do_sample"] = False
+    for name in ("bad_words_ids", "forced_eos_token_id"):
+        values[name] = _tuples(values.get(name, ()))
+    return SamplingParams(**values)
+
+
+def _tuples(value: Any) -> Any:
+    """Lists as a publisher's JSON holds them, and single ids, as the tuples of the request type."""
+    if isinstance(value, int):
+        return (value,)
+    return tuple(tuple(item) if isinstance(item, list | tuple) else item for item in value)

@@ -1,0 +1,23 @@
+"""The generation engine. Knows no HTTP: it takes a `GenerationRequest` and streams events."""
+
+from __future__ import annotations
+
+from berth_inference.engine.events import Event, Finished, FinishReason, SequenceFinished, TokenEvent
+from berth_inference.engine.interface import ChatMessage, Codec, Engine, ModelInfo
+from berth_inference.engine.request import GenerationRequest, SamplingParams
+from berth_inference.engine.stream import EventStream
+
+__all__ = [
+    "ChatMessage",
+    "Codec",
+    "Engine",
+    "Event",
+    "EventStream",
+    "FinishReason",
+    "Finished",
+    "GenerationRequest",
+    "ModelInfo",
+    "SamplingParams",
+    "SequenceFinished",
+    "TokenEvent",
+]

@@ -1,0 +1,84 @@
+"""A Hugging Face tokenizer as the engine's codec."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+from jinja2.exceptions import TemplateError
+
+from berth_inference.engine.interface import ChatMessage
+from berth_inference.errors import invalid
+
+
+class TokenizerCodec:
+    """Tokenises as `TextGenerationPipeline` does, without its trap.
+
+    The pipeline hands `max_length` to the tokenizer as well as to `generate`, which cuts a long
+    prompt short and then refuses it; so the text is tokenised here, whole. A lock serialises the
+    calls, because fast tokenizers refuse to be entered twice while they set up truncation.
+    """
+
+    def __init__(self, tokenizer: Any) -> None:
+        self._tokenizer = tokenizer
+        self._lock = threading.Lock()
+
+    def encode(self, text: str) -> list[int]:
+        """Token ids with the special tokens that the tokenizer adds by itself."""
+        with self._lock:
+            ids: list[int] = self._tokenizer(text, verbose=False)["input_ids"]
+        return ids
+
+    def encode_chat(self, messages: Sequence[ChatMessage]) -> list[int]:
+        """Token ids of a conversation, ready for the assistant's turn or within its last one."""
+        if self._tokenizer.chat_template is None:
+            raise invalid(
+                "messages",
+                "cannot be used: this model has no chat template. Send the whole text as prompt instead",
+            )
+        try:
+            return self._render(messages)
+        except TemplateError as error:
+            # Some models' templates know no system role. What it says then opens the first user turn.
+            merged = _system_into_user(messages)
+            if merged is None:
+                raise invalid(
+                    "messages", f"cannot be rendered by this model's chat template: {error}"
+                ) from None
+        try:
+            return self._render(merged)
+        except TemplateError as error:
+            raise invalid("messages", f"cannot be rendered by this model's chat template: {error}") from None
+
+    def _render(self, messages: Sequence[ChatMessage]) -> list[int]:
+        continued = messages[-1]["role"] == "assistant"
+        with self._lock:
+            rendered = self._tokenizer.apply_chat_template(
+                list(messages),
+                add_generation_prompt=not continued,
+                continue_final_message=continued,
+                return_dict=True,
+            )
+        ids: list[int] = rendered["input_ids"]
+        return ids
+
+    def decode(self, token_ids: Sequence[int], *, clean_up: bool = False) -> str:
+        """Text of generated tokens, special tokens left out.
+
+        `clean_up` takes away the spaces that some tokenizers leave before punctuation. It is done
+        here because transformers 5 ignores that argument for byte-pair tokenizers.
+        """
+        with self._lock:
+            text: str = self._tokenizer.decode(
+                list(token_ids), skip_special_tokens=True, clean_up_tokenization_spaces=False
+            )
+        return self._tokenizer.clean_up_tokenization(text) if clean_up else text
+
+
+def _system_into_user(messages: Sequence[ChatMessage]) -> list[ChatMessage] | None:
+    """The conversation with its opening system turn moved into the first user turn, if it has both."""
+    if len(messages) < 2 or messages[0]["role"] != "system" or messages[1]["role"] != "user":
+        return None
+    opening = f"{messages[0]['content']}\n\n{messages[1]['content']}"
+    return [{"role": "user", "content": opening}, *messages[2:]]

@@ -1,0 +1,82 @@
+"""What the routes know of an engine, and all they know of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, TypedDict
+
+from berth_inference.engine.request import GenerationRequest
+from berth_inference.engine.stream import EventStream
+
+
+class ChatMessage(TypedDict):
+    """One turn of a conversation."""
+
+    role: str
+    content: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelInfo:
+    """What is served. Lengths are in tokens; the context holds the prompt and the answer together."""
+
+    names: tuple[str, ...]
+    context_length: int
+    vocabulary: int
+    stop_token_ids: tuple[int, ...]
+    pad_token_id: int | None
+    has_chat_template: bool
+    dtype: str
+    device: str
+    defaults: dict[str, Any]
+    """The generation arguments that the model's publisher set, by their transformers name."""
+
+
+class Codec(Protocol):
+    """Text to tokens and back. Safe to call from several threads; may take milliseconds."""
+
+    def encode(self, text: str) -> list[int]:
+        """Token ids of a prompt, with the special tokens that the tokenizer adds by itself."""
+        ...
+
+    def encode_chat(self, messages: Sequence[ChatMessage]) -> list[int]:
+        """Token ids of a conversation through the model's chat template, ready for the answer.
+
+        A conversation that ends with an assistant turn is continued within that turn. Raises
+        `BerthError` where the template cannot render it.
+        """
+        ...
+
+    def decode(self, token_ids: Sequence[int], *, clean_up: bool = False) -> str:
+        """Text of generated tokens, special tokens left out."""
+        ...
+
+
+class Engine(Protocol):
+    """A model that answers requests. Thread-safe."""
+
+    @property
+    def info(self) -> ModelInfo:
+        """What is served."""
+        ...
+
+    @property
+    def codec(self) -> Codec:
+        """The model's tokenizer."""
+        ...
+
+    def submit(self, request: GenerationRequest) -> EventStream:
+        """Queue a request; call on the event loop that will read the stream.
+
+        Raises `BerthError`: OVERLOADED when the queue is full, UNAVAILABLE after `drain` began.
+        """
+        ...
+
+    async def drain(self, seconds: float) -> None:
+        """Admit nothing more and wait for what was admitted; after `seconds` end the rest with an error."""
+        ...
+
+    def close(self) -> None:
+        """End the engine's threads. Idempotent."""
+        ...

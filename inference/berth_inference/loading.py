@@ -1,0 +1,106 @@
+"""Loads a model for an engine. Imports torch and transformers when called, not before."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+from berth_inference.engine.interface import Engine
+from berth_inference.errors import LoadError
+from berth_inference.hub import find_model
+from berth_inference.progress import LoadProgress, Phase
+from berth_inference.settings import Settings
+
+_log = logging.getLogger(__name__)
+
+
+def load_engine(settings: Settings, progress: LoadProgress) -> Engine:
+    """A warm engine for the settings' model. Blocking, for minutes where weights are large.
+
+    Raises `LoadError` with what is wrong and what to do.
+    """
+    folder = find_model(settings.model, settings.revision, progress)
+    progress.enter(Phase.LOADING)
+    pipeline = _load_pipeline(folder, settings)
+    progress.enter(Phase.WARMING_UP)
+
+    from berth_inference.engine.pipeline import PipelineEngine  # imports torch
+
+    engine = PipelineEngine(pipeline, names=settings.names, max_queued=settings.max_queued)
+    try:
+        engine.warm_up()
+    except Exception as error:
+        engine.close()
+        _log.debug("warm-up failed", exc_info=True)
+        raise LoadError(
+            f"{settings.model} was loaded but cannot generate: {type(error).__name__}: {_one_line(error)}"
+        ) from error
+    return engine
+
+
+def _load_pipeline(folder: Path, settings: Settings) -> Any:
+    import torch
+    import transformers
+
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    on_gpu = torch.cuda.is_available()
+    if settings.device == "cuda" and not on_gpu:
+        raise LoadError(
+            "--device cuda, but torch sees no GPU: use --device auto or cpu, or give the pod a GPU"
+        )
+    on_gpu = on_gpu and settings.device != "cpu"
+    # Everything is on disk by now, and nothing that a model brings along is ever executed.
+    source: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
+    try:
+        config = transformers.AutoConfig.from_pretrained(folder, **source)
+        model = transformers.AutoModelForCausalLM.from_pretrained(
+            folder,
+            config=config,
+            dtype=_dtype(settings.dtype, config, on_gpu=on_gpu),
+            device_map="auto" if on_gpu else None,
+            use_safetensors=True,
+            **source,
+        )
+        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **source)
+        return transformers.pipeline("text-generation", model=model, tokenizer=tokenizer)
+    except torch.OutOfMemoryError:
+        raise LoadError(
+            f"{settings.model} does not fit into the GPU's memory: use a larger GPU, more of them, or a smaller model"
+        ) from None
+    except MemoryError:
+        raise LoadError(f"{settings.model} does not fit into memory: give the pod more") from None
+    except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
+        _log.debug("loading failed", exc_info=True)
+        if "trust_remote_code" in str(error):
+            raise LoadError(
+                f"{settings.model} needs Python code from its repository, which is never run here: "
+                "choose a model whose architecture transformers has"
+            ) from None
+        raise LoadError(
+            f"{settings.model} cannot be loaded: {type(error).__name__}: {_one_line(error)}"
+        ) from None
+
+
+def _dtype(asked: str, config: Any, *, on_gpu: bool) -> Any:
+    """The number type to load the weights in.
+
+    On a CPU half-precision arithmetic without native instructions is several times slower than
+    float32, so `auto` keeps bfloat16 only where the processor has it, and never float16.
+    """
+    import torch
+
+    if asked != "auto":
+        return getattr(torch, asked)
+    stored = getattr(config, "dtype", None) or torch.float32
+    if on_gpu:
+        return stored
+    native = stored is torch.bfloat16 and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    return torch.bfloat16 if native else torch.float32
+
+
+def _one_line(error: BaseException) -> str:
+    """The first line of what a library says, kept short: it is foreign text."""
+    lines = str(error).strip().splitlines()
+    return lines[0][:300] if lines else "no message"

@@ -1,0 +1,60 @@
+"""How far the server is with loading its model, as health checks report it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from enum import StrEnum
+from typing import Any
+
+
+class Phase(StrEnum):
+    """The steps of a start, in order."""
+
+    RESOLVING = "resolving"
+    DOWNLOADING = "downloading"
+    LOADING = "loading"
+    WARMING_UP = "warming_up"
+
+
+_WORDS = {
+    Phase.RESOLVING: "finding the model",
+    Phase.DOWNLOADING: "downloading the weights",
+    Phase.LOADING: "loading the weights",
+    Phase.WARMING_UP: "producing a first token",
+}
+
+
+class LoadProgress:
+    """Written by the loader's thread, read by health checks. Bytes are of the download alone."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._began = time.monotonic()
+        self._phase = Phase.RESOLVING
+        self._bytes_done = 0
+        self._bytes_total = 0
+
+    def enter(self, phase: Phase) -> None:
+        """A new phase has begun."""
+        with self._lock:
+            self._phase = phase
+
+    def downloaded(self, done: int, total: int) -> None:
+        """Bytes on this machine and bytes in all; a total of 0 means that it is not known."""
+        with self._lock:
+            self._bytes_done, self._bytes_total = done, total
+
+    def report(self) -> dict[str, Any]:
+        """JSON for /health: phase, a sentence, seconds since the start, bytes where there are any."""
+        with self._lock:
+            phase, done, total = self._phase, self._bytes_done, self._bytes_total
+        report: dict[str, Any] = {
+            "phase": phase.value,
+            "message": _WORDS[phase],
+            "elapsed_seconds": round(time.monotonic() - self._began, 1),
+        }
+        if phase is Phase.DOWNLOADING and total:
+            report["message"] = f"{_WORDS[phase]}: {done / 2**20:.0f} of {total / 2**20:.0f} MiB"
+            report |= {"bytes_done": done, "bytes_total": total}
+        return report

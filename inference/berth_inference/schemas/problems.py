@@ -1,0 +1,82 @@
+"""From pydantic's findings to one sentence for the sender."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from berth_inference.errors import BerthError, ErrorKind
+from berth_inference.schemas.chat import ChatRequest, GenerateKwargs
+
+# Right in type but not in value: the sender chose wrongly (400) rather than built the JSON wrongly (422).
+_WRONG_VALUE = frozenset(
+    {
+        "extra_forbidden",
+        "finite_number",
+        "greater_than",
+        "greater_than_equal",
+        "less_than",
+        "less_than_equal",
+        "literal_error",
+        "refused",
+        "string_too_long",
+        "string_too_short",
+        "too_long",
+        "too_short",
+        "value_error",
+    }
+)
+
+# Arguments of transformers that a client might try, and why they are not on the list.
+_NEVER = frozenset(
+    {
+        "assistant_model",
+        "cache_config",
+        "cache_implementation",
+        "compile_config",
+        "continuous_batching_config",
+        "custom_generate",
+        "generation_config",
+        "logits_processor",
+        "prefix_allowed_tokens_fn",
+        "stopping_criteria",
+        "streamer",
+        "tokenizer",
+        "tokenizer_encode_kwargs",
+        "trust_remote_code",
+    }
+)
+
+_KNOWN: Mapping[tuple[str, ...], list[str]] = {
+    (): list(ChatRequest.model_fields),
+    ("generate_kwargs",): list(GenerateKwargs.model_fields),
+}
+
+
+def describe(problems: Sequence[Mapping[str, Any]], content_type: str | None) -> BerthError:
+    """The most basic of the problems, as an error that names its field."""
+    malformed = [problem for problem in problems if problem["type"] not in _WRONG_VALUE]
+    problem = (malformed or problems)[0]
+    kind = ErrorKind.MALFORMED if malformed else ErrorKind.INVALID
+    where = tuple(str(part) for part in problem["loc"][1:])
+    if problem["type"] == "json_invalid":
+        said = problem.get("ctx", {}).get("error", "it does not parse")
+        return BerthError(kind, f"The body is not valid JSON: {said}, at character {problem['loc'][-1]}.")
+    if not where:
+        if content_type is None or "json" not in content_type:
+            return BerthError(kind, "The body must be JSON, with the header Content-Type: application/json.")
+        return BerthError(kind, "The body must be a JSON object.")
+    return BerthError(kind, _reason(problem, where), param=".".join(where)[:200])
+
+
+def _reason(problem: Mapping[str, Any], where: tuple[str, ...]) -> str:
+    if problem["type"] == "extra_forbidden":
+        name = where[-1]
+        if name in _NEVER:
+            return "is refused: it is the server's own business, because it can run code or change other requests."
+        close = difflib.get_close_matches(name[:100], _KNOWN.get(where[:-1], []), n=1)
+        return f"is not an argument that this server knows{f'; did you mean {close[0]}?' if close else '.'}"
+    message: str = problem["msg"]
+    reason = message.replace("Input should be", "must be").replace("Field required", "is required")
+    return f"{reason}." if not reason.endswith((".", "?")) else reason

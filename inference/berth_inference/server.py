@@ -1,0 +1,123 @@
+"""Runs the application: socket, signals, drain, exit code."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+import socket
+import sys
+from collections.abc import Iterator
+
+import uvicorn
+
+from berth_inference.app import create_app
+from berth_inference.loading import load_engine
+from berth_inference.service import Service, State
+from berth_inference.settings import Settings
+
+_log = logging.getLogger(__name__)
+
+# Seconds for answers that are complete to reach slow clients, after the drain.
+_LAST_BYTES_SECONDS = 3
+
+# Connections that the kernel holds while the process is busy: the usual maximum on Linux.
+_BACKLOG = 2048
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without its signal handling, which closes the listener at once and dies by the signal.
+
+    Ours keeps the listener open while requests drain, so that late ones get a 503 instead of a
+    refused connection, and exits with 0.
+    """
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave the signals to `run`."""
+        yield
+
+
+class _NoProbes(logging.Filter):
+    """Health checks every few seconds would drown the rest of the access log."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        path = record.args[2] if isinstance(record.args, tuple) and len(record.args) > 2 else ""
+        return path not in ("/health", "/healthz", "/livez")
+
+
+def run(settings: Settings) -> int:
+    """Serve until SIGTERM or SIGINT, or until the model cannot be loaded. Returns the exit code."""
+    logging.basicConfig(
+        stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    logging.getLogger("uvicorn.access").addFilter(_NoProbes())
+    # Its messages are of lifecycle steps that are logged here already.
+    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
+    try:
+        listener = _listen(settings.host, settings.port)
+    except OSError as error:
+        sys.stderr.write(
+            f"berth_inference: error: cannot listen on {settings.host} port {settings.port}: {error.strerror}\n"
+        )
+        return 1
+    return asyncio.run(_serve(settings, listener))
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return socket.create_server((host, port), family=family, backlog=_BACKLOG)
+
+
+async def _serve(settings: Settings, listener: socket.socket) -> int:
+    app = create_app(settings, load_engine)
+    service: Service = app.state.service
+    server = _Server(
+        uvicorn.Config(
+            app,
+            log_config=None,
+            lifespan="on",
+            timeout_graceful_shutdown=_LAST_BYTES_SECONDS,
+            server_header=False,
+        )
+    )
+    told = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def tell(signum: int) -> None:
+        _log.info("%s: draining", signal.Signals(signum).name)
+        if told.is_set():  # asked twice: whoever asks is in a hurry
+            server.should_exit = True
+        told.set()
+
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(signum, tell, signum)
+    host, port = listener.getsockname()[:2]
+    _log.info("listening on http://%s:%d", f"[{host}]" if ":" in host else host, port)
+    ending = asyncio.create_task(_end(service, server, told, settings.drain_seconds))
+    try:
+        await server.serve(sockets=[listener])
+    finally:
+        ending.cancel()
+    if service.state is State.FAILED:
+        sys.stderr.write(f"berth_inference: error: {service.failure}\n")
+        return 1
+    return 0
+
+
+async def _end(service: Service, server: _Server, told: asyncio.Event, drain_seconds: float) -> None:
+    """Waits for a reason to stop, and stops: at once for a failed load, drained for a signal."""
+    waits = [asyncio.create_task(told.wait()), asyncio.create_task(_failed(service))]
+    await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    for wait in waits:
+        wait.cancel()
+    if service.state is not State.FAILED:
+        await service.drain(drain_seconds)
+    server.should_exit = True
+
+
+async def _failed(service: Service) -> None:
+    await service.settled.wait()
+    if service.state is not State.FAILED:
+        await asyncio.Event().wait()

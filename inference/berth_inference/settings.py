@@ -1,0 +1,155 @@
+"""Settings of the server: flags, then environment, then the defaults below."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any, NoReturn
+
+
+class SettingsError(Exception):
+    """A flag or an environment variable that cannot be used; one line."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Everything that can be set from outside. The help text of each flag states its basis."""
+
+    model: str
+    revision: str | None = None
+    host: str = "0.0.0.0"  # noqa: S104  a pod is reached from outside its own loopback
+    port: int = 5000
+    served_model_name: tuple[str, ...] = field(default_factory=tuple)
+    dtype: str = "auto"
+    device: str = "auto"
+    drain_seconds: float = 25.0
+    max_body_bytes: int = 4 * 2**20
+    max_prompt_tokens: int | None = None
+    max_output_tokens: int = 4096
+    max_beams: int = 16
+    max_sequences: int = 16
+    max_queued: int = 64
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names under which clients may ask for the model."""
+        return self.served_model_name or (self.model,)
+
+
+def _between(convert: Callable[[str], Any], low: float, high: float) -> Callable[[str], Any]:
+    def parse(text: str) -> Any:
+        try:
+            value = convert(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
+        if not low <= value <= high:
+            raise argparse.ArgumentTypeError(f"{text} is not between {low} and {high}")
+        return value
+
+    return parse
+
+
+def _one_of(*choices: str) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        if text not in choices:
+            raise argparse.ArgumentTypeError(f"{text!r} is not one of {', '.join(choices)}")
+        return text
+
+    return parse
+
+
+_COUNT = _between(int, 1, 2**31 - 1)
+
+# Field -> (parser of one value, help). The flag and the environment variable follow from the name.
+_OPTIONS: dict[str, tuple[Callable[[str], Any], str]] = {
+    "model": (str, "built-in name, folder, or id on the Hugging Face hub"),
+    "revision": (str, "commit, tag or branch of a model on the hub (pin a commit in production)"),
+    "host": (str, "address to listen on"),
+    "port": (_between(int, 0, 65535), "port to listen on; 0 takes a free one and logs it"),
+    "served_model_name": (str, "name that clients may use for the model; repeatable; default: --model"),
+    "dtype": (
+        _one_of("auto", "float32", "bfloat16", "float16"),
+        "number type of the weights; auto: the checkpoint's own, and float32 on processors "
+        "without instructions for it",
+    ),
+    "device": (_one_of("auto", "cpu", "cuda"), "where the model runs; auto: a GPU where there is one"),
+    "drain_seconds": (
+        _between(float, 0, 3600),
+        "how long running requests may take to finish after SIGTERM; the default fits the 30 s "
+        "that Kubernetes grants a pod",
+    ),
+    "max_body_bytes": (
+        _COUNT,
+        "largest request body; the default holds 128k tokens of text with every character escaped",
+    ),
+    "max_prompt_tokens": (_COUNT, "longest prompt; default: what the model's context holds"),
+    "max_output_tokens": (
+        _COUNT,
+        "most new tokens that one request may ask for; the default is about 100 s of a small model on a CPU",
+    ),
+    "max_beams": (_COUNT, "most beams of one request: each costs the memory of a request of its own"),
+    "max_sequences": (_COUNT, "most sequences of one request, for the same reason"),
+    "max_queued": (
+        _COUNT,
+        "most requests that may wait while others run; one generation runs at a time, so the last "
+        "of the default's 64 already waits minutes",
+    ),
+}
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise SettingsError(message)
+
+
+def environment_name(option: str) -> str:
+    """`drain_seconds` -> `BERTH_DRAIN_SECONDS`."""
+    return f"BERTH_{option.upper()}"
+
+
+def _parser() -> _Parser:
+    parser = _Parser(
+        prog="berth_inference",
+        description="Serve a language model over HTTP. Every flag may also be given in the "
+        "environment, as BERTH_ and its name in capitals; a flag wins over the environment.",
+        allow_abbrev=False,
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="serve")
+    serve = commands.add_parser("serve", help="load a model and serve it", allow_abbrev=False)
+    defaults = {item.name: item.default for item in fields(Settings)}
+    for name, (parse, text) in _OPTIONS.items():
+        default = defaults[name]
+        if isinstance(default, str | int | float):
+            text = f"{text} (default: {default})"
+        serve.add_argument(
+            f"--{name.replace('_', '-')}",
+            dest=name,
+            type=parse,
+            action="append" if name == "served_model_name" else "store",
+            default=None,
+            help=f"{text} [{environment_name(name)}]".replace("%", "%%"),
+        )
+    return parser
+
+
+def parse_settings(arguments: Sequence[str], environment: Mapping[str, str]) -> Settings:
+    """The settings of `serve`. Raises `SettingsError`; exits 0 by itself for --help."""
+    values: dict[str, Any] = {}
+    for name, (parse, _) in _OPTIONS.items():
+        text = environment.get(environment_name(name), "").strip()
+        if not text:
+            continue
+        try:
+            if name == "served_model_name":
+                values[name] = tuple(part.strip() for part in text.split(",") if part.strip())
+            else:
+                values[name] = parse(text)
+        except argparse.ArgumentTypeError as error:
+            raise SettingsError(f"environment variable {environment_name(name)}: {error}") from None
+    given = vars(_parser().parse_args(arguments))
+    values |= {name: given[name] for name in _OPTIONS if given[name] is not None}
+    if not values.get("model"):
+        raise SettingsError("no model to serve: give --model or set BERTH_MODEL")
+    values["served_model_name"] = tuple(values.get("served_model_name", ()))
+    return Settings(**values)
