@@ -47,7 +47,7 @@ def plan_rollout(deployment: Object, replica_sets: Sequence[Object], pods: Seque
     if deployment["spec"].get("paused"):
         return _paused(deployment, current, old)
     if current is None:
-        if _recreates(deployment) and _running(old, pods):
+        if _recreates(deployment) and (_to_zero(old) or _running(old, pods)):
             return Rollout(scale=_to_zero(old), revision=newest_old)
         replicas = (
             wanted_replicas(deployment) if _recreates(deployment) else _new_replicas(deployment, None, old)
