@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
+from berth_inference.body_limit import BodyLimit
 from berth_inference.http_errors import install_error_handlers
 from berth_inference.routes import chat, health
 from berth_inference.service import Loader, Service
@@ -28,9 +29,9 @@ def create_app(settings: Settings, load: Loader) -> FastAPI:
         title="Berth inference server",
         description="One language model over HTTP.",
         lifespan=lifespan,
-        max_body_size=settings.max_body_bytes,
     )
     app.state.service = service
+    app.add_middleware(BodyLimit, limit=settings.max_body_bytes)
     install_error_handlers(app)
     app.include_router(health.router)
     app.include_router(chat.router)

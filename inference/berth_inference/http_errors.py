@@ -62,8 +62,7 @@ def install_error_handlers(app: FastAPI) -> None:
     async def framework(request: Request, error: HTTPException) -> Response:
         kind = _KIND.get(error.status_code, ErrorKind.INVALID)
         if kind is ErrorKind.TOO_LARGE:
-            limit = request.app.state.service.settings.max_body_bytes
-            return render(BerthError(kind, f"The request body is larger than {limit} bytes; send less."))
+            return render(BerthError(kind, error.detail))
         if kind is ErrorKind.INVALID:
             kind = ErrorKind.MALFORMED
         response = render(BerthError(kind, f"{error.detail}: {request.method} {request.url.path}"))

@@ -9,6 +9,7 @@ from typing import Any
 from berth_inference.engine.interface import Engine
 from berth_inference.errors import LoadError
 from berth_inference.hub import find_model
+from berth_inference.processor import share_the_cores, threads_within_quota
 from berth_inference.progress import LoadProgress, Phase
 from berth_inference.settings import Settings
 
@@ -22,6 +23,7 @@ def load_engine(settings: Settings, progress: LoadProgress) -> Engine:
     """
     folder = find_model(settings.model, settings.revision, progress)
     progress.enter(Phase.LOADING)
+    share_the_cores()
     pipeline = _load_pipeline(folder, settings)
     progress.enter(Phase.WARMING_UP)
 
@@ -43,6 +45,9 @@ def _load_pipeline(folder: Path, settings: Settings) -> Any:
     import torch
     import transformers
 
+    threads = threads_within_quota()
+    if threads is not None and threads < torch.get_num_threads():
+        torch.set_num_threads(threads)
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     on_gpu = torch.cuda.is_available()

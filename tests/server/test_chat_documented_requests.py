@@ -12,9 +12,7 @@ HEADERS = {"accept": "application/json", "Content-Type": "application/json"}
 
 PLAIN_BASIC = r"""{"prompt":"YOUR_PROMPT_HERE"}"""
 
-PHI_BASIC = (
-    r"""{"prompt":"<|user|> How to explain Internet for a medieval knight?<|end|><|assistant|>"}"""
-)
+PHI_BASIC = r"""{"prompt":"<|user|> How to explain Internet for a medieval knight?<|end|><|assistant|>"}"""
 
 FULL = r"""{
         "prompt":"%s",

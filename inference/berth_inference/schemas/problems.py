@@ -48,6 +48,14 @@ _NEVER = frozenset(
     }
 )
 
+# What to do instead, where the bound alone does not say it.
+_ADVICE = {
+    ("generate_kwargs", "temperature"): "For the likeliest token at each step send do_sample false.",
+    ("generate_kwargs", "top_k"): "0 switches it off.",
+    ("generate_kwargs", "repetition_penalty"): "1 switches it off.",
+    ("handle_long_generation",): "null refuses a prompt that is too long.",
+}
+
 _KNOWN: Mapping[tuple[str, ...], list[str]] = {
     (): list(ChatRequest.model_fields),
     ("generate_kwargs",): list(GenerateKwargs.model_fields),
@@ -79,4 +87,5 @@ def _reason(problem: Mapping[str, Any], where: tuple[str, ...]) -> str:
         return f"is not an argument that this server knows{f'; did you mean {close[0]}?' if close else '.'}"
     message: str = problem["msg"]
     reason = message.replace("Input should be", "must be").replace("Field required", "is required")
-    return f"{reason}." if not reason.endswith((".", "?")) else reason
+    advice = _ADVICE.get(where)
+    return " ".join(part for part in (f"{reason.rstrip('.')}.", advice) if part)
