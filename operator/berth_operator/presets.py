@@ -156,13 +156,14 @@ class Preset(_Data):
 
 
 class PresetCatalogue(Mapping[str, Preset]):
-    """Presets by name, in alphabetical order."""
+    """Presets by name, in alphabetical order. A model's hub id finds its preset too, as KAITO's users write it."""
 
     def __init__(self, presets: Mapping[str, Preset]) -> None:
         self._presets = MappingProxyType(dict(sorted(presets.items())))
+        self._by_id = {preset.model.id.lower(): preset for preset in self._presets.values()}
 
     def __getitem__(self, name: str) -> Preset:
-        return self._presets[name]
+        return self._presets[name] if name in self._presets else self._by_id[name.lower()]
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._presets)

@@ -5,6 +5,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+MAX_PROBLEMS = 20
+"""As many as anybody reads at once; a hostile object cannot make a status of any size."""
+
 SHOWN_CHARACTERS = 60
 """How much of a wrong value is quoted: enough to find it by, and a condition's message stays one line."""
 
@@ -23,10 +26,17 @@ class Problem:
 
 
 class InvalidWorkspace(Exception):
-    """A Workspace that cannot be acted on; `problems` holds every fault that was found, in document order."""
+    """A Workspace that cannot be acted on.
+
+    `problems` holds what was found, in document order: the first `MAX_PROBLEMS`, and how many more there are.
+    """
 
     def __init__(self, problems: Iterable[Problem]) -> None:
-        self.problems: tuple[Problem, ...] = tuple(problems)
+        found = tuple(problems)
+        if rest := len(found[MAX_PROBLEMS:]):
+            more = Problem("", f"{rest} more problems were found", "fix those before first")
+            found = (*found[:MAX_PROBLEMS], more)
+        self.problems: tuple[Problem, ...] = found
         super().__init__(". ".join(str(problem) for problem in self.problems))
 
 

@@ -1,6 +1,7 @@
 """pydantic's findings, told in the user's words."""
 
 import difflib
+import re
 from collections.abc import Iterator
 from typing import Any, get_args
 
@@ -9,8 +10,7 @@ from pydantic import BaseModel, ValidationError
 from berth_operator.api.problems import Problem, shown
 from berth_operator.api.spec import LABEL_VALUE_PATTERN, NAME_PATTERN, NO_SPACE_PATTERN
 
-MAX_PROBLEMS = 20
-"""As many as anybody reads at once; a hostile object cannot make a status of any size."""
+_FIELD = re.compile(r"[A-Za-z]{1,40}", re.ASCII)
 
 _TYPES = {
     "string_type": "text",
@@ -31,12 +31,8 @@ _PATTERNS = {
 
 
 def schema_problems(error: ValidationError, root: type[BaseModel]) -> list[Problem]:
-    """One problem for each finding, at most `MAX_PROBLEMS`, in the order of the document."""
-    found = [_problem(dict(item), root) for item in error.errors(include_url=False)]
-    if len(found) <= MAX_PROBLEMS:
-        return found
-    rest = len(found) - MAX_PROBLEMS
-    return [*found[:MAX_PROBLEMS], Problem("", f"{rest} more problems were found", "fix those above first")]
+    """One problem for each finding, in the order of the document."""
+    return [_problem(dict(item), root) for item in error.errors(include_url=False)]
 
 
 def field_path(location: tuple[Any, ...]) -> str:
@@ -88,7 +84,8 @@ def _problem(item: dict[str, Any], root: type[BaseModel]) -> Problem:
 
 
 def _see(location: tuple[Any, ...]) -> str:
-    names = [step for step in location if isinstance(step, str) and step.isidentifier()]
+    # A key that the user chose is no field that kubectl could explain, and may be of any length.
+    names = [step for step in location if isinstance(step, str) and _FIELD.fullmatch(step)]
     return f"see `kubectl explain {'.'.join(['workspace', *names])}`"
 
 
