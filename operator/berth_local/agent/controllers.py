@@ -42,7 +42,7 @@ class Controller(ABC):
                 except (Conflict, NotFound) as error:
                     log.debug("%s %s changed meanwhile: %s", type(self).__name__, key, error)
                     self._queue.failed(key)
-                except (KubeError, ValueError, KeyError, TypeError) as error:
+                except (KubeError, OSError, ValueError, KeyError, TypeError) as error:
                     log.warning("%s %s: %s: %s", type(self).__name__, key, type(error).__name__, error)
                     self._queue.failed(key)
                 else:

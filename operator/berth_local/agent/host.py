@@ -85,10 +85,11 @@ def capacity(state: Path) -> dict[str, str]:
 def node_of(rules: Rules, state: Path) -> Object:
     """Return the Node object for this machine, without its status."""
     machine = os.uname().machine
-    system = "linux" if sys.platform == "linux" else sys.platform
     labels = {
         "kubernetes.io/hostname": NODE_NAME,
-        "kubernetes.io/os": system,
+        # Whatever this machine runs: pods ask for the system that their image is made for, and the program that
+        # stands in for the image is made for this one.
+        "kubernetes.io/os": "linux",
         "kubernetes.io/arch": _MACHINES.get(machine, machine),
         "node.kubernetes.io/instance-type": "local",
         **rules.labels,

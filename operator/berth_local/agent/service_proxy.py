@@ -25,6 +25,7 @@ class PortProxy:
     def __init__(self, endpoints: Callable[[], Sequence[Endpoint]]) -> None:
         self._endpoints = endpoints
         self._turn = itertools.count()
+        self._candidates: Sequence[Endpoint] = ()
         self._reserved: socket.socket | None = None
         self._server: asyncio.Server | None = None
         self._connections: set[asyncio.Task[None]] = set()
@@ -33,6 +34,7 @@ class PortProxy:
 
     def reserve(self, candidates: Sequence[Endpoint]) -> None:
         """Take the first of these addresses that can be had; port 0 means any. Raises OSError when none can be."""
+        self._candidates = candidates
         problem = OSError(errno.EADDRNOTAVAIL, "no address to listen on")
         for ip, port in candidates:
             try:
@@ -47,8 +49,16 @@ class PortProxy:
     async def refresh(self) -> None:
         """Listen if there is a ready pod, refuse if there is none."""
         ready = bool(self._endpoints())
-        if ready and self._server is None and self._reserved is not None:
-            self._server = await asyncio.start_server(self._accept, sock=self._reserved, backlog=BACKLOG)
+        if ready and self._server is None:
+            if self._reserved is None:
+                self.reserve(self._candidates)
+            try:
+                self._server = await asyncio.start_server(self._accept, sock=self._reserved, backlog=BACKLOG)
+            except OSError:
+                # Another control plane had reserved the same address and listened first.
+                self._drop_reservation()
+                self.reserve(self._candidates)
+                self._server = await asyncio.start_server(self._accept, sock=self._reserved, backlog=BACKLOG)
             self._reserved = None
         elif not ready and self._server is not None:
             self._server.close()
@@ -61,12 +71,16 @@ class PortProxy:
         """Stop listening and end the connections."""
         if self._server is not None:
             self._server.close()
-        if self._reserved is not None:
-            self._reserved.close()
-        self._server = self._reserved = None
+        self._server = None
+        self._drop_reservation()
         for task in list(self._connections):
             task.cancel()
         await asyncio.gather(*self._connections, return_exceptions=True)
+
+    def _drop_reservation(self) -> None:
+        if self._reserved is not None:
+            self._reserved.close()
+            self._reserved = None
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
