@@ -5,12 +5,14 @@ aside, because server-side apply wants exactly the fields that were meant and no
 """
 
 import json
+import os
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import quote
 
 import aiohttp
+import yaml
 from kubernetes.aio import config
 from kubernetes.aio.client import ApiClient, Configuration
 from kubernetes.aio.client.exceptions import ApiException
@@ -34,6 +36,10 @@ class KubeError(Exception):
         self.status = status
         self.reason = reason
         self.retry_after = retry_after
+
+
+class NoCluster(Exception):
+    """There is nothing that says where the cluster is, or who we are to it."""
 
 
 class NotFound(KubeError):
@@ -96,15 +102,26 @@ class KubeClient:
 
     @classmethod
     async def connect(cls, kubeconfig: str | None = None) -> Self:
-        """Connect by a kubeconfig file (or `KUBECONFIG`, or the default place), else as a pod of the cluster."""
+        """Connect as a pod of the cluster, else by a kubeconfig file, `KUBECONFIG` or the default place.
+
+        Raises `NoCluster` where none of them is usable.
+        """
         configuration = Configuration()
-        if kubeconfig is not None:
-            await config.load_kube_config(config_file=kubeconfig, client_configuration=configuration)
-        else:
-            try:
+        try:
+            if kubeconfig is None and "KUBERNETES_SERVICE_HOST" in os.environ:
                 config.load_incluster_config(client_configuration=configuration)
-            except config.ConfigException:
-                await config.load_kube_config(client_configuration=configuration)
+            else:
+                await config.load_kube_config(config_file=kubeconfig, client_configuration=configuration)
+        except (
+            config.ConfigException,
+            OSError,
+            yaml.YAMLError,
+            AttributeError,
+            LookupError,
+            TypeError,
+        ) as error:
+            # The last three are how the library fails on YAML that is no kubeconfig.
+            raise NoCluster(f"no usable kubeconfig and not in a cluster: {error}") from error
         return cls(configuration)
 
     async def __aenter__(self) -> Self:

@@ -1,0 +1,33 @@
+"""The operator's process refuses to start, in one line, where it cannot work."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param(None, id="no kubeconfig at all"),
+        pytest.param("just words", id="a kubeconfig that is only words"),
+        pytest.param("{unclosed", id="a kubeconfig that is not YAML"),
+        pytest.param("apiVersion: v1\nkind: Config\ncurrent-context: x\n", id="a context that is not there"),
+    ],
+)
+def test_without_a_cluster_it_ends_with_one_line_that_says_so(content: str | None, tmp_path: Path) -> None:
+    kubeconfig = tmp_path / "kubeconfig"
+    if content is not None:
+        kubeconfig.write_text(content, encoding="utf-8")
+    environment = {"KUBECONFIG": str(kubeconfig), "HOME": str(tmp_path), "BERTH_LIVENESS_PORT": "0"}
+    result = subprocess.run(
+        [sys.executable, "-m", "berth_operator", "run"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert result.returncode == 1
+    assert "Traceback" not in result.stderr
+    assert result.stderr.splitlines()[-1].startswith("berth_operator: no usable kubeconfig")
