@@ -121,7 +121,8 @@ class KubeClient:
             TypeError,
         ) as error:
             # The last three are how the library fails on YAML that is no kubeconfig.
-            raise NoCluster(f"no usable kubeconfig and not in a cluster: {error}") from error
+            what = " ".join(str(error).split())
+            raise NoCluster(f"no usable kubeconfig and not in a cluster: {what}") from error
         return cls(configuration)
 
     async def __aenter__(self) -> Self:
