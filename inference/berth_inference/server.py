@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import signal
 import socket
 import sys
@@ -59,7 +60,7 @@ def run(settings: Settings) -> int:
         listener = _listen(settings.host, settings.port)
     except OSError as error:
         sys.stderr.write(
-            f"berth_inference: error: cannot listen on {settings.host} port {settings.port}: {error.strerror}\n"
+            f"berth_inference: error: cannot listen on {settings.host} port {settings.port}: {os.strerror(error.errno or 0)}\n"
         )
         return 1
     return asyncio.run(_serve(settings, listener))

@@ -63,6 +63,7 @@ class RunningServer:
 
     process: subprocess.Popen[str]
     url: str = ""
+    first_health: httpx2.Response | None = None
     lines: list[str] = field(default_factory=list)
     ended: threading.Event = field(default_factory=threading.Event)
 
@@ -120,9 +121,16 @@ def start_server() -> Iterator[ServerFactory]:
 
 
 @pytest.fixture(scope="session")
-def server(start_server: ServerFactory, model_folder: Path) -> RunningServer:
+def patient_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same model with a context that holds answers of many seconds."""
+    return save_model(tmp_path_factory.mktemp("patient-phi3"), context=8192)
+
+
+@pytest.fixture(scope="session")
+def server(start_server: ServerFactory, patient_folder: Path) -> RunningServer:
     """One real server over HTTP, ready, shared by tests that leave it as it is."""
-    started = start_server("--model", str(model_folder), "--dtype", "float32", "--device", "cpu")
+    started = start_server("--model", str(patient_folder), "--dtype", "float32", "--device", "cpu")
     with httpx2.Client(base_url=started.url) as http:
+        started.first_health = http.get("/health")
         wait_until_ready(http)
     return started

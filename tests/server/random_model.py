@@ -24,7 +24,11 @@ meaning of life? YOUR_PROMPT_HERE. The quick brown fox jumps over the lazy dog, 
 
 
 def save_model(
-    folder: Path, *, template: str | None = TEMPLATE, published: dict[str, Any] | None = None
+    folder: Path,
+    *,
+    context: int = CONTEXT,
+    template: str | None = TEMPLATE,
+    published: dict[str, Any] | None = None,
 ) -> Path:
     """Weights, tokenizer and configuration in `folder`; `published` goes into generation_config.json."""
     import torch
@@ -39,8 +43,8 @@ def save_model(
         num_hidden_layers=2,
         num_attention_heads=4,
         num_key_value_heads=2,
-        max_position_embeddings=CONTEXT,
-        original_max_position_embeddings=CONTEXT,
+        max_position_embeddings=context,
+        original_max_position_embeddings=context,
         pad_token_id=END_OF_TEXT,
         bos_token_id=END_OF_TEXT,
         eos_token_id=END_OF_TEXT,
