@@ -1,0 +1,215 @@
+"""A proxy in front of any API server: it notes every request that an operator makes, and can lose the line."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import ssl
+import threading
+from collections.abc import Callable, Coroutine, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import aiohttp
+from aiohttp import web
+from kubernetes.aio import config
+from kubernetes.aio.client import Configuration
+
+T = TypeVar("T")
+
+HOP_BY_HOP = frozenset({"host", "connection", "content-length", "transfer-encoding", "authorization"})
+START_SECONDS = 30.0
+GONE = {
+    "type": "ERROR",
+    "object": {
+        "kind": "Status",
+        "apiVersion": "v1",
+        "metadata": {},
+        "status": "Failure",
+        "message": "too old resource version",
+        "reason": "Expired",
+        "code": 410,
+    },
+}
+"""What an API server sends on a watch from a moment that it no longer remembers."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """One request that came by. `status` is the answer's."""
+
+    method: str
+    path: str
+    query: dict[str, str]
+    status: int
+
+    @property
+    def is_write(self) -> bool:
+        return self.method in ("POST", "PUT", "PATCH", "DELETE")
+
+    @property
+    def is_watch(self) -> bool:
+        return self.query.get("watch") in ("true", "1")
+
+    def is_list_of(self, plural: str) -> bool:
+        return self.method == "GET" and self.path.endswith(f"/{plural}") and not self.is_watch
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.path} -> {self.status}"
+
+
+class ApiProxy:
+    """Runs in a thread of its own. `requests` holds what was answered, in order; watches are noted when they open."""
+
+    def __init__(self, kubeconfig: Path) -> None:
+        self.requests: list[Request] = []
+        self.url = ""
+        self._kubeconfig = kubeconfig
+        self._down = False
+        self._forgotten: set[str] = set()
+        self._asked: set[asyncio.Transport] = set()
+        self._loop = asyncio.new_event_loop()
+        self._stop = asyncio.Event()
+        self._started: Future[str] = Future()
+
+    def write_kubeconfig(self, path: Path) -> Path:
+        """Write a kubeconfig that leads here, without credentials: the proxy has its own."""
+        body = {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "clusters": [{"name": "proxy", "cluster": {"server": self.url}}],
+            "users": [{"name": "proxy", "user": {}}],
+            "contexts": [{"name": "proxy", "context": {"cluster": "proxy", "user": "proxy"}}],
+            "current-context": "proxy",
+        }
+        path.write_text(json.dumps(body))
+        return path
+
+    def writes(self, since: int = 0) -> list[str]:
+        """The writes from the given position in `requests` on, each as a line."""
+        return [str(request) for request in self.requests[since:] if request.is_write]
+
+    def lists(self, plural: str, since: int = 0) -> int:
+        return sum(request.is_list_of(plural) for request in self.requests[since:])
+
+    def cut(self, *, forget: bool = False) -> None:
+        """Break every connection and refuse new ones. With `forget`, each kind's first watch afterwards is told
+        that its moment is too far back, as after a long outage."""
+        self._call(self._cut(forget))
+
+    def mend(self) -> None:
+        """Let connections through again."""
+        self._down = False
+
+    @contextmanager
+    def running(self) -> Iterator[ApiProxy]:
+        thread = threading.Thread(target=self._loop.run_until_complete, args=[self._serve()])
+        thread.start()
+        try:
+            self.url = self._started.result(START_SECONDS)
+            yield self
+        finally:
+            self._loop.call_soon_threadsafe(self._stop.set)
+            thread.join(START_SECONDS)
+            self._loop.close()
+
+    def _call(self, work: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(START_SECONDS)
+
+    async def _cut(self, forget: bool) -> None:
+        self._down = True
+        if forget:
+            self._forgotten = {request.path for request in self.requests if request.is_watch}
+        for transport in self._asked:
+            transport.abort()
+
+    async def _serve(self) -> None:
+        try:
+            async with contextlib.AsyncExitStack() as stack:
+                forward, upstream = await _upstream(self._kubeconfig)
+                session = await stack.enter_async_context(upstream)
+                app = web.Application(client_max_size=16 * 2**20)
+                app.router.add_route("*", "/{path:.*}", self._handler(session, forward))
+                # A watch has no end: those that are still open when the proxy stops are cut.
+                runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1, handler_cancellation=True)
+                await runner.setup()
+                stack.push_async_callback(runner.cleanup)
+                site = web.TCPSite(runner, "127.0.0.1", 0)
+                await site.start()
+                self._started.set_result(f"http://127.0.0.1:{runner.addresses[0][1]}")
+                await self._stop.wait()
+        except BaseException as error:
+            if self._started.done():
+                raise
+            self._started.set_exception(error)
+
+    def _handler(
+        self, session: aiohttp.ClientSession, server: str
+    ) -> Callable[[web.Request], Coroutine[Any, Any, web.StreamResponse]]:
+        async def handle(request: web.Request) -> web.StreamResponse:
+            transport = request.transport
+            if transport is None or self._down:
+                return _hang_up(request)
+            self._asked.add(transport)
+            try:
+                return await self._forward(session, server, request)
+            except (aiohttp.ClientError, ConnectionError):
+                return _hang_up(request)
+            finally:
+                self._asked.discard(transport)
+
+        return handle
+
+    async def _forward(
+        self, session: aiohttp.ClientSession, server: str, request: web.Request
+    ) -> web.StreamResponse:
+        watch = request.query.get("watch") in ("true", "1")
+        if watch and request.path in self._forgotten:
+            self._forgotten.discard(request.path)
+            self._note(request, 200)
+            return web.Response(text=json.dumps(GONE) + "\n", content_type="application/json")
+        headers = {name: value for name, value in request.headers.items() if name.lower() not in HOP_BY_HOP}
+        body = await request.read() or None
+        async with session.request(
+            request.method, server + request.path_qs, headers=headers, data=body
+        ) as got:
+            kept = {name: value for name, value in got.headers.items() if name.lower() not in HOP_BY_HOP}
+            if not watch:
+                content = await got.read()
+                self._note(request, got.status)
+                return web.Response(status=got.status, body=content, headers=kept)
+            self._note(request, got.status)
+            answer = web.StreamResponse(status=got.status, headers=kept)
+            await answer.prepare(request)
+            async for chunk in got.content.iter_any():
+                await answer.write(chunk)
+            return answer
+
+    def _note(self, request: web.Request, status: int) -> None:
+        self.requests.append(Request(request.method, request.path, dict(request.query), status))
+
+
+def _hang_up(request: web.Request) -> web.Response:
+    if request.transport is not None:
+        request.transport.abort()
+    return web.Response(status=503)
+
+
+async def _upstream(kubeconfig: Path) -> tuple[str, aiohttp.ClientSession]:
+    """The API server's address, and a session that trusts it and that it trusts."""
+    found = Configuration()
+    await config.load_kube_config(config_file=str(kubeconfig), client_configuration=found)
+    trust = ssl.create_default_context(cafile=found.ssl_ca_cert, cadata=found.ca_cert_data)
+    if found.cert_file:
+        trust.load_cert_chain(found.cert_file, found.key_file)
+    token = found.api_key.get("BearerToken")
+    return found.host.rstrip("/"), aiohttp.ClientSession(
+        auto_decompress=False,
+        connector=aiohttp.TCPConnector(limit=0, ssl=trust),
+        headers={"Authorization": token} if token else None,
+        timeout=aiohttp.ClientTimeout(total=None),
+    )

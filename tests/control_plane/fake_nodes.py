@@ -1,0 +1,178 @@
+"""Nodes that tests play: pods run, serve or crash as told, by the status that a kubelet would report.
+
+Where a controller manager runs, it makes the pods and counts them; elsewhere that is played here too.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from berth_operator.api.names import LABEL_WORKSPACE
+from berth_operator.cluster_cache import DEPLOYMENTS, PODS
+from berth_operator.kube import Object
+from berth_operator.plan.differences import digest
+from control_plane.cluster import Cluster, eventually
+from control_plane.planes import TEST_NODE
+
+TEMPLATE_HASH = "pod-template-hash"
+
+
+class FakeNodes:
+    """The pods of the Workspaces of one namespace."""
+
+    def __init__(self, cluster: Cluster, *, has_controllers: bool) -> None:
+        self._cluster = cluster
+        self._has_controllers = has_controllers
+
+    async def serve(self, name: str) -> Object:
+        """Have every pod of the present template run and be ready; return the Deployment that says so."""
+
+        async def settle() -> Object | None:
+            return await self._settle(name, lambda pod: None if _is_ready(pod) else running(pod))
+
+        seen: Object = await eventually(settle, _is_complete, f"Deployment {name} is available")
+        return seen
+
+    async def crash(self, name: str, **how: Any) -> Object:
+        """Have every pod's server end again and again; return the Deployment that counts none available."""
+
+        async def settle() -> Object | None:
+            return await self._settle(name, lambda pod: None if _has_crashed(pod) else crashed(pod, **how))
+
+        seen: Object = await eventually(
+            settle, lambda live: live and not _count(live, "availableReplicas"), f"Deployment {name} is down"
+        )
+        return seen
+
+    async def pods(self, name: str) -> list[Object]:
+        return await self._cluster.list_all(PODS, self._cluster.namespace, f"{LABEL_WORKSPACE}={name}")
+
+    async def _settle(self, name: str, report: Any) -> Object | None:
+        """One round: make and count pods if nobody else does, and report of each what is not reported yet."""
+        deployment = await self._cluster.deployment(name)
+        if deployment is None:
+            return None
+        if not self._has_controllers:
+            await self._make_pods(deployment)
+        for pod in await self.pods(name):
+            if pod["metadata"].get("deletionTimestamp"):
+                await self._cluster.delete(PODS, pod["metadata"]["name"], grace=0)
+                continue
+            if not pod["spec"].get("nodeName"):
+                await self._bind(pod)
+            if (status := report(pod)) is not None:
+                await self._cluster.edit(PODS, pod["metadata"]["name"], {"status": status}, "status")
+        if not self._has_controllers:
+            await self._count_pods(deployment)
+        return await self._cluster.deployment(name)
+
+    async def _bind(self, pod: Object) -> None:
+        name = pod["metadata"]["name"]
+        target = {"apiVersion": "v1", "kind": "Node", "name": TEST_NODE}
+        binding = {"apiVersion": "v1", "kind": "Binding", "metadata": {"name": name}, "target": target}
+        await self._cluster.post(PODS.path(self._cluster.namespace, name, "binding"), binding)
+
+    async def _make_pods(self, deployment: Object) -> None:
+        name, template = deployment["metadata"]["name"], deployment["spec"]["template"]
+        stamp = digest(template)
+        left = deployment["spec"]["replicas"]
+        for pod in await self.pods(name):
+            if pod["metadata"]["labels"].get(TEMPLATE_HASH) == stamp and left > 0:
+                left -= 1
+            else:
+                await self._cluster.delete(PODS, pod["metadata"]["name"], grace=0)
+        for _ in range(left):
+            owner = {
+                "apiVersion": "apps/v1",
+                "kind": "Deployment",
+                "name": name,
+                "uid": deployment["metadata"]["uid"],
+                "controller": True,
+            }
+            metadata = {
+                "generateName": f"{name}-{stamp[:8]}-",
+                "namespace": self._cluster.namespace,
+                "labels": {**template["metadata"]["labels"], TEMPLATE_HASH: stamp},
+                "ownerReferences": [owner],
+            }
+            spec = {**template["spec"], "nodeName": TEST_NODE}
+            await self._cluster.create(
+                PODS, {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
+            )
+
+    async def _count_pods(self, deployment: Object) -> None:
+        pods = await self.pods(deployment["metadata"]["name"])
+        ready = sum(map(_is_ready, pods))
+        status = {
+            "observedGeneration": deployment["metadata"]["generation"],
+            "replicas": len(pods),
+            "updatedReplicas": len(pods),
+            "readyReplicas": ready,
+            "availableReplicas": ready,
+        }
+        await self._cluster.edit(DEPLOYMENTS, deployment["metadata"]["name"], {"status": status}, "status")
+
+
+def running(pod: Object) -> Object:
+    """The status of a pod whose containers all run and answer their probes."""
+    state = {"running": {"startedAt": _now()}}
+    return _status(pod, "True", {"ready": True, "started": True, "restartCount": 0, "state": state})
+
+
+def crashed(pod: Object, exit_code: int = 1, reason: str = "Error", message: str = "") -> Object:
+    """The status of a pod whose containers end and are started again and again."""
+    last = {"exitCode": exit_code, "reason": reason, "message": message, "finishedAt": _now()}
+    waiting = {"reason": "CrashLoopBackOff", "message": "back-off 10s restarting failed container"}
+    return _status(
+        pod,
+        "False",
+        {
+            "ready": False,
+            "started": False,
+            "restartCount": 3,
+            "state": {"waiting": waiting},
+            "lastState": {"terminated": last},
+        },
+    )
+
+
+def _status(pod: Object, ready: str, container: Object) -> Object:
+    kinds = (("PodScheduled", "True"), ("Ready", ready), ("ContainersReady", ready))
+    return {
+        "phase": "Running",
+        "conditions": [
+            {"type": kind, "status": value, "lastTransitionTime": _now()} for kind, value in kinds
+        ],
+        "containerStatuses": [
+            {"name": own["name"], "image": own["image"], "imageID": "", **container}
+            for own in pod["spec"]["containers"]
+        ],
+    }
+
+
+def _now() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _is_ready(pod: Object) -> bool:
+    found = (pod.get("status") or {}).get("conditions") or []
+    return any(item["type"] == "Ready" and item["status"] == "True" for item in found)
+
+
+def _has_crashed(pod: Object) -> bool:
+    containers = (pod.get("status") or {}).get("containerStatuses") or []
+    return any((item.get("lastState") or {}).get("terminated") for item in containers)
+
+
+def _count(deployment: Object, field: str) -> int:
+    return int((deployment.get("status") or {}).get(field) or 0)
+
+
+def _is_complete(deployment: Object | None) -> bool:
+    if deployment is None:
+        return False
+    wanted = deployment["spec"]["replicas"]
+    seen = _count(deployment, "observedGeneration") >= deployment["metadata"]["generation"]
+    fields = ("replicas", "updatedReplicas", "availableReplicas")
+    return seen and all(_count(deployment, field) == wanted for field in fields)

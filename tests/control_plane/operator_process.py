@@ -1,0 +1,122 @@
+"""The operator as users run it: a process, with nothing in its environment but its settings."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from control_plane.api_proxy import ApiProxy
+from control_plane.cluster import eventually
+
+STOP_SECONDS = 5.0
+"""A pod that takes longer to stop holds up every rollout of the operator."""
+
+WATCHED = ("workspaces", "deployments", "services", "pods")
+
+
+class OperatorProcess:
+    """`python -m berth_operator run` behind a proxy that notes what it asks of the API server."""
+
+    def __init__(self, workdir: Path, proxy: ApiProxy, namespace: str, settings: Mapping[str, str]) -> None:
+        self.proxy = proxy
+        self.log_file = workdir / "operator.log"
+        self._environment = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(workdir),
+            "KUBECONFIG": str(proxy.write_kubeconfig(workdir / "operator.kubeconfig")),
+            "BERTH_WATCH_NAMESPACES": namespace,
+            "BERTH_LIVENESS_PORT": "0",
+            **settings,
+        }
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> int:
+        """Start it; return the position in the proxy's `requests` where its own begin."""
+        since = len(self.proxy.requests)
+        with self.log_file.open("ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "berth_operator", "run"],
+                env=self._environment,
+                cwd=self.log_file.parent,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+        return since
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None, "the operator does not run"
+        return self._process.pid
+
+    @property
+    def log(self) -> str:
+        return self.log_file.read_text(errors="replace")
+
+    def kill(self) -> None:
+        """End it as a crash of its node would: no signal that it could act on."""
+        assert self._process is not None, "the operator does not run"
+        self._process.send_signal(signal.SIGKILL)
+        self._process.wait()
+        self._process = None
+
+    def stop(self) -> None:
+        """End it as Kubernetes would. Fails if it is slow, ends with an error, or was ever at a loss."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        ended = process.poll()
+        assert ended is None, f"the operator ended by itself, with status {ended}:\n{self._tail()}"
+        process.terminate()
+        try:
+            status = process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            raise AssertionError(f"still up {STOP_SECONDS:.0f} s after SIGTERM:\n{self._tail()}") from None
+        assert status == 0, f"exit status {status}:\n{self._tail()}"
+        assert "Traceback" not in self.log, self.log[-8000:]
+
+    async def watching(self, since: int = 0) -> None:
+        """Return once it has opened every watch, by the requests from a position on."""
+
+        async def opened() -> set[str]:
+            paths = (request.path for request in self.proxy.requests[since:] if request.is_watch)
+            return {path.rpartition("/")[2] for path in paths}
+
+        await eventually(opened, lambda plurals: plurals.issuperset(WATCHED), f"watches; {self._tail()}")
+
+    async def looked_again(self, times: int = 2) -> None:
+        """Return once it has listed everything that often from now on: by then it has acted on the list before."""
+        since = len(self.proxy.requests)
+
+        async def lists() -> int:
+            # Pods come last. kopf's own lists when a watch starts over carry a limit.
+            return self.proxy.lists("pods", since)
+
+        await eventually(lists, lambda count: count >= times, "resyncs")
+
+    def _tail(self) -> str:
+        return "\n".join(self.log.splitlines()[-25:])
+
+
+@contextmanager
+def operator_process(
+    kubeconfig: Path, workdir: Path, namespace: str, **settings: str
+) -> Iterator[OperatorProcess]:
+    """Run an operator on a namespace; stop it at the end, and see that it stops as it should."""
+    workdir.mkdir(parents=True, exist_ok=True)
+    with ApiProxy(kubeconfig).running() as proxy:
+        operator = OperatorProcess(workdir, proxy, namespace, settings)
+        operator.start()
+        try:
+            yield operator
+        except BaseException:
+            operator.kill()
+            raise
+        operator.stop()
