@@ -1,0 +1,1 @@
+"""The embedded control plane behind `berth local`: a small Kubernetes API server and a node agent."""

@@ -1,0 +1,1 @@
+"""Who manages which field: the field sets of `metadata.managedFields`, and server-side apply."""

@@ -1,0 +1,1 @@
+"""The kinds that are served: the built-in ones, and those that CustomResourceDefinitions add."""
