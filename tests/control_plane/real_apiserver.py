@@ -15,6 +15,7 @@ import socket
 import ssl
 import subprocess
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -49,9 +50,13 @@ class RealControlPlane:
     `has_controller_manager` says whether Deployments, owners, namespaces, service accounts are acted on.
     `workdir` keeps a log per process. Entering raises RuntimeError, with the end of a log, when one fails;
     see ChildProcesses for the thread to enter it from.
+
+    `prepare` is called with the kubeconfig before the controllers start: it is the place for CRDs, because the
+    garbage collector looks for kinds that are new to it every 30 s only.
     """
 
-    def __init__(self, assets: Path, workdir: Path) -> None:
+    def __init__(self, assets: Path, workdir: Path, prepare: Callable[[Path], None] | None = None) -> None:
+        self._prepare = prepare
         self.assets, self.workdir = assets.resolve(), workdir.resolve()
         self.kubeconfig = self.workdir / "kubeconfig"
         self.audit_log = self.workdir / "audit.log"
@@ -68,6 +73,8 @@ class RealControlPlane:
         try:
             self._start_etcd()
             self.start_apiserver()
+            if self._prepare is not None:
+                self._prepare(self.kubeconfig)
             if self.has_controller_manager:
                 self._start_controller_manager()
         except BaseException:
