@@ -118,21 +118,27 @@ class Cluster(KubeClient):
                 and ready["observedGeneration"] == seen["metadata"]["generation"]
             )
 
-        return await self._seen(lambda: self.workspace(name), told, f"{name} is {reason}")
+        return await self.seen(lambda: self.workspace(name), told, f"{name} is {reason}")
 
     async def deployed(self, name: str, accept: Callable[[Object], object] = bool) -> Object:
         """Wait until the Workspace's Deployment is there and accepted."""
-        return await self._seen(lambda: self.deployment(name), accept, f"Deployment {name}")
+        return await self.seen(lambda: self.deployment(name), accept, f"Deployment {name}")
 
     async def exposed(self, name: str, accept: Callable[[Object], object] = bool) -> Object:
         """Wait until the Workspace's Service is there and accepted."""
-        return await self._seen(lambda: self.service(name), accept, f"Service {name}")
+        return await self.seen(lambda: self.service(name), accept, f"Service {name}")
 
-    async def _seen(
+    async def seen(
         self, look: Callable[[], Awaitable[Object | None]], accept: Callable[[Object], object], what: str
     ) -> Object:
-        seen: Object = await eventually(look, lambda live: live is not None and accept(live), what)
-        return seen
+        """Wait until there is something and it is accepted."""
+        found: Object = await eventually(look, lambda live: live is not None and accept(live), what)
+        return found
+
+    async def give_address(self, name: str, address: str) -> None:
+        """Give a Service an address from outside, as a cloud's load balancer does."""
+        status = {"loadBalancer": {"ingress": [{"ip": address}]}}
+        await self.edit(SERVICES, name, {"status": status}, "status")
 
     async def gone(self, resource: Resource, name: str) -> None:
         await eventually(

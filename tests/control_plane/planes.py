@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -34,8 +36,11 @@ class ControlPlane:
 @contextmanager
 def started_here(assets: Path, workdir: Path) -> Iterator[ControlPlane]:
     """A kube-apiserver of our own, with one node, which nothing but tests speaks for."""
-    with RealControlPlane(assets, workdir) as real:
-        asyncio.run(_prepare(real.kubeconfig, register_node=real.has_controller_manager))
+
+    def prepare(kubeconfig: Path) -> None:
+        asyncio.run(_prepare(kubeconfig, register_node=True))
+
+    with RealControlPlane(assets, workdir, prepare) as real:
         yield ControlPlane(real.kubeconfig, True, real.has_controller_manager, real)
 
 
@@ -93,3 +98,25 @@ def new_namespace(plane: ControlPlane) -> Iterator[str]:
     asyncio.run(write("POST", NAMESPACES.path(), body))
     yield name
     asyncio.run(write("DELETE", NAMESPACES.path(name=name)))
+
+
+@contextmanager
+def embedded(workdir: Path) -> Iterator[ControlPlane]:
+    """The API server of `berth local`, without its node agent: tests play the nodes, and the controllers too."""
+    workdir.mkdir(parents=True, exist_ok=True)
+    kubeconfig = workdir / "kubeconfig"
+    command = [sys.executable, "-m", "berth_local.apiserver", "--kubeconfig", str(kubeconfig)]
+    with (workdir / "apiserver.log").open("wb") as log:
+        server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log)
+    try:
+        assert server.stdout is not None
+        # Its first line is its address: it serves then.
+        if not server.stdout.readline():
+            raise RuntimeError((workdir / "apiserver.log").read_text())
+        asyncio.run(_prepare(kubeconfig, register_node=False))
+        yield ControlPlane(kubeconfig, is_real=False, has_controllers=False)
+    finally:
+        server.terminate()
+        server.communicate()
+    logged = (workdir / "apiserver.log").read_text()
+    assert "Traceback" not in logged, logged[-8000:]
