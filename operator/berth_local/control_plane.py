@@ -2,9 +2,6 @@
 
 import asyncio
 import contextlib
-import fcntl
-import os
-from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -21,15 +18,11 @@ from berth_operator.api.crd import workspace_crd
 LOOPBACK = "127.0.0.1"
 
 
-class StateInUse(RuntimeError):
-    """Another control plane uses the state folder."""
-
-
 class ControlPlane:
     """A control plane whose files are all in one folder. Use it as an async context manager.
 
     `temporary` says that the folder goes with it, even when this process is killed. `keep` says whether the
-    API's objects outlive it. Raises StateInUse, or OSError when the port is taken.
+    API's objects outlive it. Raises the API server's StateInUse, or OSError when the port is taken.
     """
 
     def __init__(
@@ -65,20 +58,20 @@ class ControlPlane:
         """Start everything; when a part does not start, what was started is stopped again."""
         async with contextlib.AsyncExitStack() as closing:
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            closing.enter_context(_lock(self.folder / "lock"))
-            processes = Processes(self.folder if self.temporary else None)
-            closing.callback(processes.close)
             server = ApiServer(
                 LOOPBACK,
                 self._port,
                 state=self.folder / "objects" if self._keep else None,
                 crds=[workspace_crd()],
-                pod_logs=self.logs,
+                pod_logs=self.logs.read,
             )
             await server.start()
             closing.push_async_callback(server.stop)
             self.url = server.url
             server.write_kubeconfig(self.kubeconfig)
+            # Only now, as a folder in use was refused above.
+            processes = Processes(self.folder if self.temporary else None)
+            closing.callback(processes.close)
             agent = NodeAgent(self.url, self.folder / "node", processes, self.logs, self._rules)
             await agent.start()
             closing.push_async_callback(agent.stop)
@@ -100,20 +93,3 @@ class ControlPlane:
 async def _finished(task: asyncio.Task[None]) -> None:
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
-
-
-@contextlib.contextmanager
-def _lock(path: Path) -> Iterator[None]:
-    with path.open("a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.seek(0)
-            owner = file.read().strip() or "unknown"
-            raise StateInUse(
-                f"{path.parent} is in use by another berth local (process {owner}); stop it, or name another folder"
-            ) from None
-        file.truncate(0)
-        file.write(str(os.getpid()))
-        file.flush()
-        yield

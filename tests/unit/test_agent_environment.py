@@ -9,7 +9,7 @@ import pytest
 from agent_objects import container, pod
 from berth_local.agent.addresses import Address, allot
 from berth_local.agent.host import base_environment
-from berth_local.agent.plan.endpoints import ServicePort, endpoints_of, service_ports
+from berth_local.agent.plan.endpoints import ServicePort, endpoint_slice, endpoints_of, service_ports
 from berth_local.agent.plan.environment import (
     ConfigError,
     Sources,
@@ -213,7 +213,7 @@ def service(**spec: Any) -> dict[str, Any]:
         "ports": [{"port": 80, "targetPort": "http"}],
         **spec,
     }
-    return {"metadata": {"name": "web", "namespace": "default"}, "spec": body}
+    return {"metadata": {"name": "web", "namespace": "default", "uid": "service-uid"}, "spec": body}
 
 
 def test_a_service_reaches_the_ready_pods_that_it_selects() -> None:
@@ -234,6 +234,23 @@ def test_a_service_reaches_the_ready_pods_that_it_selects() -> None:
         ("127.100.0.1", 6001),
         ("127.100.0.0", 6000),
     ]
+
+
+def test_an_endpoint_slice_shows_every_pod_with_an_address_and_which_of_them_serve() -> None:
+    ports = {"containers": [container(ports=[{"name": "http", "containerPort": 5000}])]}
+    pods = [
+        pod("a", True, created=30, **ports),
+        pod("b", False, created=20, **ports),
+        pod("c", True, created=10, going=True, **ports),
+    ]
+    shown = endpoint_slice(service(), service_ports(service()), pods, lambda _: Address("127.100.0.1"))
+    assert [(one["targetRef"]["name"], *one["conditions"].values()) for one in shown["endpoints"]] == [
+        ("a", True, True, False),
+        ("b", False, False, False),
+        ("c", False, True, True),
+    ]
+    assert shown["ports"] == [{"name": "", "port": 5000, "protocol": "TCP"}]
+    assert shown["metadata"]["labels"]["kubernetes.io/service-name"] == "web"
 
 
 @pytest.mark.parametrize(

@@ -3,11 +3,19 @@
 import asyncio
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
-from berth_local.agent.logs import LINE_BYTES, LogFile, PodLogs, Wanted, tail
-from berth_local.agent.plan.objects import Key
+import pytest
 
-POD = Key("default", "web")
+from berth_local.agent.logs import LINE_BYTES, LogFile, PodLogs, tail
+from berth_local.agent.plan.objects import Key, Object
+from berth_local.apiserver import LogOptions
+
+KEY = Key("default", "web")
+POD: Object = {
+    "metadata": {"name": "web", "namespace": "default"},
+    "status": {"containerStatuses": [{"name": "main", "state": {"waiting": {"reason": "ErrImagePull"}}}]},
+}
 
 
 async def written(path: Path, data: bytes, limit: int = 2**20) -> None:
@@ -19,13 +27,13 @@ async def written(path: Path, data: bytes, limit: int = 2**20) -> None:
     file.close()
 
 
-async def read(logs: PodLogs, wanted: Wanted | None = None, container: str = "main") -> bytes:
-    return b"".join([line async for line in logs.read(POD, container, wanted or Wanted())])
+async def read(logs: PodLogs, container: str = "main", **wanted: Any) -> bytes:
+    return b"".join([line async for line in logs.read(POD, LogOptions(container, **wanted))])
 
 
 def logs_in(folder: Path) -> PodLogs:
     logs = PodLogs()
-    logs.add(POD, folder)
+    logs.add(KEY, folder)
     return logs
 
 
@@ -36,7 +44,7 @@ async def test_what_was_printed_is_read_back(tmp_path: Path) -> None:
 
 async def test_times_are_shown_when_asked_for(tmp_path: Path) -> None:
     await written(tmp_path / "main" / "0.log", b"one\n")
-    stamp, _, text = (await read(logs_in(tmp_path), Wanted(timestamps=True))).partition(b" ")
+    stamp, _, text = (await read(logs_in(tmp_path), timestamps=True)).partition(b" ")
     assert text == b"one\n"
     assert datetime.now(UTC) - datetime.fromisoformat(stamp.decode()) < timedelta(minutes=1)
 
@@ -44,19 +52,24 @@ async def test_times_are_shown_when_asked_for(tmp_path: Path) -> None:
 async def test_the_tail_and_the_time_limit_the_lines(tmp_path: Path) -> None:
     await written(tmp_path / "main" / "0.log", b"one\ntwo\nthree\n")
     logs = logs_in(tmp_path)
-    assert await read(logs, Wanted(tail_lines=2)) == b"two\nthree\n"
-    assert await read(logs, Wanted(tail_lines=0)) == b""
-    assert await read(logs, Wanted(tail_lines=9)) == b"one\ntwo\nthree\n"
-    assert await read(logs, Wanted(since=datetime.now(UTC) + timedelta(hours=1))) == b""
+    assert await read(logs, tail_lines=2) == b"two\nthree\n"
+    assert await read(logs, tail_lines=0) == b""
+    assert await read(logs, tail_lines=9) == b"one\ntwo\nthree\n"
+    assert await read(logs, limit_bytes=6) == b"one\ntw"
+    assert await read(logs, limit_bytes=4) == b"one\n"
+    assert await read(logs, since=datetime.now(UTC) + timedelta(hours=1)) == b""
 
 
 async def test_the_previous_run_is_the_one_before_the_latest(tmp_path: Path) -> None:
     logs = logs_in(tmp_path)
-    assert await read(logs) == b""
+    with pytest.raises(LookupError, match='container "main" in pod "web" is waiting to start: ErrImagePull'):
+        await read(logs)
+    with pytest.raises(LookupError, match='previous terminated container "main" in pod "web" not found'):
+        await read(logs, previous=True)
     for number in (0, 9, 10):
         await written(tmp_path / "main" / f"{number}.log", f"run {number}\n".encode())
     assert await read(logs) == b"run 10\n"
-    assert await read(logs, Wanted(previous=True)) == b"run 9\n"
+    assert await read(logs, previous=True) == b"run 9\n"
 
 
 async def test_a_log_stays_within_twice_its_limit_and_keeps_the_latest(tmp_path: Path) -> None:
@@ -84,7 +97,7 @@ async def test_following_shows_new_lines_and_the_next_run_until_the_pod_is_gone(
     await written(tmp_path / "main" / "0.log", b"one\n")
 
     async def follow() -> None:
-        async for line in logs.read(POD, "main", Wanted(follow=True)):
+        async for line in logs.read(POD, LogOptions("main", follow=True)):
             seen.put_nowait(line)
 
     following = asyncio.create_task(follow())
@@ -93,16 +106,17 @@ async def test_following_shows_new_lines_and_the_next_run_until_the_pod_is_gone(
     assert await seen.get() == b"two\n"
     await written(tmp_path / "main" / "1.log", b"three\n")
     assert await seen.get() == b"three\n"
-    logs.remove(POD, tmp_path)
+    logs.remove(KEY, tmp_path)
     await following
 
 
 async def test_a_container_name_reaches_no_other_folder(tmp_path: Path) -> None:
     await written(tmp_path / "secret" / "0.log", b"no\n")
     logs = PodLogs()
-    logs.add(POD, tmp_path / "pod")
+    logs.add(KEY, tmp_path / "pod")
     for name in ("../secret", "..", ".", "", "x/../../secret"):
-        assert await read(logs, container=name) == b""
+        with pytest.raises(LookupError):
+            await read(logs, container=name)
 
 
 async def test_last_words_are_short(tmp_path: Path) -> None:

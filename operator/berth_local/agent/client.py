@@ -23,6 +23,7 @@ SERVICES = Resource("v1", "services")
 SECRETS = Resource("v1", "secrets")
 CONFIG_MAPS = Resource("v1", "configmaps")
 NODES = Resource("v1", "nodes")
+ENDPOINT_SLICES = Resource("discovery.k8s.io/v1", "endpointslices")
 EVENTS = Resource("v1", "events")
 
 REQUEST_SECONDS = 30.0

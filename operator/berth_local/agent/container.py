@@ -35,6 +35,9 @@ START_ERROR_EXIT = 128
 
 KILLED_EXIT = 137
 
+OUTPUT_SECONDS = 2.0
+"""How long after its end a program's output may stay open: what it left running elsewhere may hold it forever."""
+
 HOOK_SECONDS = 30.0
 """What a postStart hook may take: Kubernetes gives it no limit, and a hang should show as an Event."""
 
@@ -54,6 +57,8 @@ class Container:
         self._process: Process | None = None
         self._target: Target | None = None
         self._stopping = False
+        self._settled = asyncio.Event()
+        self._settled.set()
 
     async def run(self) -> None:
         """Run the container until its restart policy says that it is done, or it is stopped."""
@@ -61,10 +66,14 @@ class Container:
         while True:
             image = await self._find_image()
             line, target = await self._configure(image)
-            end = await self._run_once(line, target)
-            if self._stopping or not restarts(self._policy, end.exit_code):
-                self._set(state=end, ready=self._init and end.exit_code == 0, started=False)
-                return
+            self._settled.clear()
+            try:
+                end = await self._run_once(line, target)
+                if self._stopping or not restarts(self._policy, end.exit_code):
+                    self._set(state=end, ready=self._init and end.exit_code == 0, started=False)
+                    return
+            finally:
+                self._settled.set()
             failures, delay = after_failure(
                 failures, end.finished_at.timestamp(), self._context.host.rules.restart
             )
@@ -86,6 +95,7 @@ class Container:
         if hook and (failure := await act(hook, target, max(grace, 1.0))):
             self._context.event("FailedPreStopHook", f"PreStopHook failed: {failure}", "Warning")
         await _end(process, max(deadline - loop.time(), 0.0))
+        await self._settled.wait()
 
     async def _find_image(self) -> Image:
         reference, rules = str(self._spec.get("image", "")), self._context.host.rules
@@ -144,11 +154,14 @@ class Container:
             killed_here = process.killed
         finally:
             process.kill()
-            probing.cancel()
-            await asyncio.gather(probing, return_exceptions=True)
-            await pump
-            logs.close()
             self._process = self._target = None
+            probing.cancel()
+            try:
+                await asyncio.gather(probing, return_exceptions=True)
+                await asyncio.wait({pump}, timeout=OUTPUT_SECONDS)
+            finally:
+                pump.cancel()
+                logs.close()
         reason = "Completed" if code == 0 else "Error"
         if code == KILLED_EXIT and not killed_here and oom_kills() > killed_before:
             reason = "OOMKilled"

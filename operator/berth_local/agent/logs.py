@@ -1,12 +1,13 @@
 """What containers print: written to files with a time before each line, bounded in size, and read back."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from berth_local.agent.plan.objects import Key, parse_time
+from berth_local.agent.plan.objects import Key, Object, key_of, parse_time
+from berth_local.apiserver import LogOptions
 
 FILE_BYTES = 10 * 2**20
 """A log file is started anew beyond this, and one older file is kept: the kubelet's default for one file."""
@@ -68,17 +69,6 @@ def tail(path: Path) -> str:
     return b"\n".join(lines)[-TAIL_BYTES:].decode(errors="replace")
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """Which part of a log is asked for, as `kubectl logs` has it."""
-
-    previous: bool = False
-    follow: bool = False
-    timestamps: bool = False
-    tail_lines: int | None = None
-    since: datetime | None = None
-
-
 class PodLogs:
     """Finds and reads the logs of the pods that run here."""
 
@@ -106,37 +96,76 @@ class PodLogs:
         place = -2 if previous else -1
         return runs[place] if len(runs) >= -place else None
 
-    async def read(self, key: Key, container: str, wanted: Wanted) -> AsyncIterator[bytes]:
-        """Yield a log line by line; following, until the pod is gone. Nothing is yielded when there is no log."""
+    async def read(self, pod: Object, wanted: LogOptions) -> AsyncIterator[bytes]:
+        """Yield a container's log; following, until the pod is gone. LookupError when there is none to begin with."""
+        key, container = key_of(pod), wanted.container
         path = self.path(key, container, wanted.previous)
+        if path is None and not wanted.follow:
+            raise LookupError(_no_log(pod, wanted))
+        left = wanted.limit_bytes
+        async for line in self._lines(key, path, wanted):
+            shown = line if wanted.timestamps else line.partition(b" ")[2]
+            if left is not None and len(shown) >= left:
+                yield shown[:left]
+                return
+            left = None if left is None else left - len(shown)
+            yield shown
+
+    async def _lines(self, key: Key, path: Path | None, wanted: LogOptions) -> AsyncIterator[bytes]:
         position = 0
         if path is not None:
-            position = path.stat().st_size
-            lines = [line for line in _stored(path, position) if _recent(line, wanted.since)]
-            count = wanted.tail_lines
-            for line in lines if count is None else lines[len(lines) - count if count < len(lines) else 0 :]:
-                yield _shown(line, wanted)
-        while wanted.follow and key in self._folders:
+            position, stored = _snapshot(path)
+            lines = [line for line in stored if _recent(line, wanted.since)]
+            first = 0 if wanted.tail_lines is None else max(len(lines) - wanted.tail_lines, 0)
+            for line in lines[first:]:
+                yield line + b"\n"
+        while wanted.follow and not wanted.previous and key in self._folders:
             await asyncio.sleep(POLL_SECONDS)
-            latest = self.path(key, container)
+            latest = self.path(key, wanted.container)
             if latest is None:
                 continue
-            if latest != path or latest.stat().st_size < position:
+            if latest != path:
                 path, position = latest, 0
-            with latest.open("rb") as file:
-                file.seek(position)
-                fresh = file.read()
-            whole = fresh[: fresh.rfind(b"\n") + 1]
-            position += len(whole)
-            for line in whole.splitlines():
-                yield _shown(line, wanted)
+            position, fresh = _after(latest, position)
+            for line in fresh:
+                yield line
+
+
+def _no_log(pod: Object, wanted: LogOptions) -> str:
+    name = pod["metadata"]["name"]
+    if wanted.previous:
+        return f'previous terminated container "{wanted.container}" in pod "{name}" not found'
+    status = pod.get("status") or {}
+    entries = [*(status.get("containerStatuses") or ()), *(status.get("initContainerStatuses") or ())]
+    states = [one.get("state") or {} for one in entries if one.get("name") == wanted.container]
+    reason = next((state["waiting"].get("reason", "") for state in states if "waiting" in state), "")
+    why = f": {reason}" if reason else ""
+    return f'container "{wanted.container}" in pod "{name}" is waiting to start{why}'
 
 
 def _stored(path: Path, end: int | None = None) -> Iterator[bytes]:
+    """The lines of a log, those past the size limit first, up to a position in its present file."""
     for part in (older(path), path):
         if part.exists():
             with part.open("rb") as file:
                 yield from file.read(-1 if end is None or part != path else end).splitlines()
+
+
+def _snapshot(path: Path) -> tuple[int, list[bytes]]:
+    """The length of a log's present file, and the lines up to it."""
+    end = path.stat().st_size
+    return end, list(_stored(path, end))
+
+
+def _after(path: Path, position: int) -> tuple[int, list[bytes]]:
+    """The whole lines after a position, or all where the file was started anew, and the position after them."""
+    with path.open("rb") as file:
+        if file.seek(0, os.SEEK_END) < position:
+            position = 0
+        file.seek(position)
+        fresh = file.read()
+    whole = fresh[: fresh.rfind(b"\n") + 1]
+    return position + len(whole), whole.splitlines(keepends=True)
 
 
 def _recent(line: bytes, since: datetime | None) -> bool:
@@ -144,7 +173,3 @@ def _recent(line: bytes, since: datetime | None) -> bool:
         return True
     written = parse_time(line.partition(b" ")[0].decode(errors="replace"))
     return written is None or written >= since
-
-
-def _shown(line: bytes, wanted: Wanted) -> bytes:
-    return (line if wanted.timestamps else line.partition(b" ")[2]) + b"\n"

@@ -206,7 +206,10 @@ class PodWorker:
         return True
 
     async def _remove(self) -> None:
+        """Remove the pod's files, then the pod: whoever sees that it is gone finds nothing left of it."""
         key = key_of(self._pod)
+        self._host.logs.remove(key, self._folder / "logs")
+        await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)
         while not self._gone:
             try:
                 await self._host.client.delete(
@@ -216,8 +219,6 @@ class PodWorker:
             except KubeError as error:
                 log.info("pod %s was not removed: %s", key, error)
                 await asyncio.sleep(STATUS_RETRY_SECONDS)
-        self._host.logs.remove(key, self._folder / "logs")
-        await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)
 
 
 _SETUP = {

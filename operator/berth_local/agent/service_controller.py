@@ -5,10 +5,10 @@ from collections.abc import Callable
 
 from berth_local.agent.addresses import LOOPBACK, Address
 from berth_local.agent.cache import Cache
-from berth_local.agent.client import SERVICES, ApiClient
+from berth_local.agent.client import ENDPOINT_SLICES, SERVICES, ApiClient
 from berth_local.agent.controllers import Controller
 from berth_local.agent.events import EventRecorder
-from berth_local.agent.plan.endpoints import ServicePort, endpoints_of, service_ports
+from berth_local.agent.plan.endpoints import ServicePort, endpoint_slice, endpoints_of, service_ports
 from berth_local.agent.plan.objects import Key, Object, key_of, matches, uid_of
 from berth_local.agent.service_proxy import Endpoint, PortProxy
 
@@ -32,6 +32,7 @@ class ServiceController(Controller):
         self._services, self._pods, self._address_of = services, pods, address_of
         self._proxies: dict[Key, dict[ServicePort, PortProxy]] = {}
         self._uids: dict[Key, str] = {}
+        self._slices: dict[str, Object] = {}
         services.subscribe(lambda service: self._queue.add(key_of(service)))
         pods.subscribe(self._pod_changed)
 
@@ -46,6 +47,7 @@ class ServiceController(Controller):
             await open_now.pop(port).close()
         if service is None or not wanted:
             del self._proxies[key]
+            self._slices.pop(self._uids.pop(key, ""), None)
             return
         self._uids[key] = uid_of(service)
         for port in wanted:
@@ -53,6 +55,7 @@ class ServiceController(Controller):
                 open_now[port] = self._open(key, service, port)
             await open_now[port].refresh()
         await self._annotate(key, service, open_now[wanted[0]].address)
+        await self._publish(service, wanted)
 
     async def close(self) -> None:
         """Stop listening everywhere."""
@@ -91,6 +94,12 @@ class ServiceController(Controller):
             status = {"status": {"loadBalancer": {"ingress": ingress}}}
             stored = await self._client.merge(SERVICES, key.namespace, key.name, status, "status")
             self._services.put({"apiVersion": "v1", "kind": "Service", **stored})
+
+    async def _publish(self, service: Object, ports: tuple[ServicePort, ...]) -> None:
+        body = endpoint_slice(service, ports, self._pods, self._address_of)
+        if self._slices.get(uid_of(service)) != body:
+            await self._client.apply(ENDPOINT_SLICES, body)
+            self._slices[uid_of(service)] = body
 
     def _pod_changed(self, pod: Object) -> None:
         for service in self._services:

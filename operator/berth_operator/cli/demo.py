@@ -132,7 +132,9 @@ async def _ready(client: "ApiClient", name: str, seconds: float) -> dict[str, An
             except KubeError as error:
                 raise CliError(f"the control plane does not answer: {error}") from None
             status = workspace.get("status") or {}
-            ready: dict[str, Any] = next((one for one in status.get("conditions") or () if one["type"] == "Ready"), {})
+            ready: dict[str, Any] = next(
+                (one for one in status.get("conditions") or () if one["type"] == "Ready"), {}
+            )
             if ready.get("status") == "True" and status.get("endpoint"):
                 progress.show("ready", time.monotonic() - began)
                 return workspace

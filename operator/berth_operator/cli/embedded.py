@@ -27,7 +27,8 @@ async def control_plane(
     require("berth_local.control_plane", "aiohttp", "jsonpatch", "jsonschema")
     require("berth_inference", "torch", "transformers")
     from berth_local.agent.host import Rules
-    from berth_local.control_plane import ControlPlane, StateInUse
+    from berth_local.apiserver import StateInUse
+    from berth_local.control_plane import ControlPlane
 
     folder = state if state is not None else Path(tempfile.mkdtemp(prefix="berth-local-"))
     try:
@@ -41,8 +42,10 @@ async def control_plane(
         with log_to(folder / "control-plane.log"):
             try:
                 await plane.start()
-            except StateInUse as error:
-                raise CliError(str(error)) from None
+            except StateInUse:
+                raise CliError(
+                    f"{folder} is in use by another berth local; stop it, or name another folder"
+                ) from None
             except OSError as error:
                 where = f"port {port}" if port else str(folder)
                 raise CliError(f"cannot start with {where}: {error.strerror or error}") from None
