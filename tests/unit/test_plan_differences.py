@@ -33,6 +33,19 @@ from berth_operator.plan.differences import covers, digest
         ),
         pytest.param({"c": []}, {"c": []}, True, id="empty lists"),
         pytest.param({"c": [1]}, {"c": []}, False, id="an empty list is meant to be empty"),
+        pytest.param(
+            {"requests": {"cpu": "500m", "memory": "1Gi"}},
+            {"requests": {"cpu": 0.5, "memory": "1024Mi"}},
+            True,
+            id="quantities are spelt otherwise",
+        ),
+        pytest.param({"limits": {"cpu": "2"}}, {"limits": {"cpu": "1"}}, False, id="a quantity was changed"),
+        pytest.param({"limits": {}}, {"limits": {"cpu": "1"}}, False, id="a quantity is gone"),
+        pytest.param({"limits": None}, {"limits": {"cpu": "1"}}, False, id="quantities became null"),
+        pytest.param({"limits": {"cpu": "x"}}, {"limits": {"cpu": "1"}}, False, id="a quantity is none"),
+        pytest.param(
+            {"c": [{"name": "x"}]}, {"c": [{"name": ["x"]}]}, False, id="a name that is no text is no name"
+        ),
     ],
 )
 def test_a_live_object_covers_what_was_meant(live: Any, wanted: Any, expected: bool) -> None:
