@@ -26,7 +26,8 @@ def delete(store: Store, resource: Resource, key: Key, options: DeleteOptions) -
     if options.dry_run:
         return Stored(body, 0), gone
     if gone:
-        return store.delete(resource.table, key), True
+        waited = old.body["metadata"].get("deletionTimestamp") is not None
+        return store.delete(resource.table, key, body if waited else None), True
     if body == old.body:
         return old, False
     return store.put(resource.table, body), False

@@ -29,7 +29,7 @@ class ApiError(Exception):
     def status(self) -> Object:
         """Return the `Status` object that answers the request."""
         status: Object = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure"}
-        status |= {"message": self.message, "reason": self.reason}
+        status |= {"message": self.message} | ({"reason": self.reason} if self.reason else {})
         if self.details is not None:
             status["details"] = self.details
         return status | {"code": self.code}
@@ -68,7 +68,10 @@ def conflict(group: str, plural: str, name: str, why: str = STALE) -> ApiError:
 
 
 def apply_conflict(conflicts: Sequence[tuple[str, str]]) -> ApiError:
-    """Server-side apply met fields of other managers: (who, field) pairs, `who` as `"name" using apps/v1`."""
+    """Server-side apply met fields of other managers.
+
+    `conflicts` are (who, field) pairs, who as `"name"`, or `"name" using apps/v1` of one that updates.
+    """
     causes = [{"reason": "FieldManagerConflict", "message": f"conflict with {who}", "field": field}
               for who, field in conflicts]  # fmt: skip
     people = sorted({who for who, _ in conflicts})

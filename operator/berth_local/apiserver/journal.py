@@ -59,8 +59,8 @@ class Journal:
                 objects[place] = line["object"]
         for (table, _), body in objects.items():
             store.load(table, body)
-        for table in store.tables.values():
-            table.floor = store.revision
+        for loaded in store.tables.values():
+            loaded.floor = store.revision
         self._store = store
         self._rewrite()
         store.listeners.append(self._append)

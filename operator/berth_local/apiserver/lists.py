@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from berth_local.apiserver.errors import ApiError, bad_request, expired
 from berth_local.apiserver.kinds.resource import Resource
-from berth_local.apiserver.negotiation import METADATA, TABLE
+from berth_local.apiserver.negotiation import METADATA, OBJECT, TABLE
 from berth_local.apiserver.objects import Object, encode
 from berth_local.apiserver.selectors import Match, both, field_selector, label_selector
 from berth_local.apiserver.store import Key, Store, Stored
@@ -56,6 +56,8 @@ def list_answer(
         raise too_new(revision, store.revision)
     found = select(store, resource, namespace, selection(resource, query))
     found, meta = _page(found, store.revision, query)
+    if resource.custom and form == OBJECT:
+        meta.setdefault("continue", "")
     if form == TABLE:
         return encode(table(resource, found, meta, query.get("includeObject", "Metadata")))
     if form == METADATA:

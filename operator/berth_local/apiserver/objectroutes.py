@@ -22,10 +22,10 @@ from berth_local.apiserver.lists import list_answer, select, selection
 from berth_local.apiserver.negotiation import METADATA, OBJECT, TABLE, form
 from berth_local.apiserver.objects import Object, encode
 from berth_local.apiserver.options import WriteOptions, delete_options, truth, write_options
-from berth_local.apiserver.requests import Target
 from berth_local.apiserver.store import Stored
 from berth_local.apiserver.subresources import bind, pod_log, read_scale, write_scale
 from berth_local.apiserver.tables import partial, table
+from berth_local.apiserver.targets import Target
 from berth_local.apiserver.watches import Watch
 
 Route = Callable[[Context, web.Request, Target], Awaitable[web.StreamResponse]]
@@ -40,7 +40,7 @@ async def handle(context: Context, request: web.Request, target: Target) -> web.
     else:
         route = _COLLECTION.get(request.method)
     if route is None:
-        if request.method == "PUT" and not target.name:
+        if request.method == "PUT" and not target.name and target.resource.custom:
             raise bad_request("name must be provided")
         raise method_not_allowed()
     if request.method in ("POST", "PUT") and request.content_type not in (JSON, YAML):
@@ -190,7 +190,9 @@ async def _delete_all(context: Context, request: web.Request, target: Target) ->
             if error.code != 404:
                 raise
     head: Object = {"kind": resource.list_kind, "apiVersion": resource.api_version}
-    head["metadata"] = {"resourceVersion": str(context.store.revision)}
+    head["metadata"] = {"resourceVersion": str(context.store.revision)} | (
+        {"continue": ""} if resource.custom else {}
+    )
     items = b",".join(resource.encoded_item(one) for one in deleted)
     return web.Response(body=encode(head)[:-1] + b',"items":[' + items + b"]}", content_type=JSON)
 

@@ -5,12 +5,11 @@ types that it may have; strategic merge patch is left out on purpose, so that ku
 knowledge of how lists merge, which is the same.
 """
 
-from typing import Any
-
 from berth_local.apiserver.kinds.registry import Registry
 from berth_local.apiserver.kinds.resource import Resource
 from berth_local.apiserver.objects import Object, encode
-from berth_local.apiserver.schema.builtin import bare_type, descriptions
+from berth_local.apiserver.schema.builtin import builtin_schema
+from berth_local.apiserver.schema.node import Node
 
 _QUERY = ("dryRun", "fieldManager", "fieldValidation", "force")
 
@@ -87,43 +86,42 @@ def _schemas(resource: Resource) -> Object:
         schema = dict(resource.custom.document)
         schema["properties"] = {**_TYPE, **(schema.get("properties") or {})}
         return {_name(resource): schema | identity}
-    found = descriptions(resource.model)
-    definitions = {_local(name): _plain(one) for name, one in (found.get("$defs") or {}).items()}
-    return definitions | {_name(resource): _plain(found) | identity}
+    schemas: Object = {}
+    root = _rendered(builtin_schema(resource.model), schemas, whole=True)
+    return schemas | {_name(resource): root | identity}
 
 
 _TYPE = {"apiVersion": {"type": "string"}, "kind": {"type": "string"}, "metadata": {"type": "object"}}
 
 
-def _local(model: str) -> str:
-    return f"io.k8s.api.v1.{bare_type(model)}"
+def _rendered(node: Node, schemas: Object, *, whole: bool = False) -> Object:
+    """Return a node in OpenAPI's words; named types are put into `schemas` and referred to."""
+    if node.title and not whole:
+        name = f"io.k8s.api.v1.{node.title}"
+        if name not in schemas:
+            schemas[name] = {}
+            schemas[name] = _rendered(node, schemas, whole=True)
+        return {"allOf": [{"$ref": f"#/components/schemas/{name}"}]}
+    if node.int_or_string:
+        return {"oneOf": [{"type": "integer"}, {"type": "string"}], "x-kubernetes-int-or-string": True}
+    if not node.type:
+        return {"x-kubernetes-preserve-unknown-fields": True}
+    made: Object = {"type": node.type} | ({"format": node.format} if node.format else {})
+    if node.properties:
+        made["properties"] = {name: _described(node, name, schemas) for name in node.properties}
+    if node.additional:
+        made["additionalProperties"] = _rendered(node.additional, schemas)
+    if node.items:
+        made["items"] = _rendered(node.items, schemas)
+        made["x-kubernetes-list-type"] = node.list_type
+    if node.keys:
+        made["x-kubernetes-list-map-keys"] = list(node.keys)
+    if node.atomic:
+        made["x-kubernetes-map-type"] = "atomic"
+    return made
 
 
-def _plain(schema: Any) -> Any:
-    """Return a model's JSON schema in OpenAPI 3.0's words."""
-    if isinstance(schema, list):
-        return [_plain(one) for one in schema]
-    if not isinstance(schema, dict):
-        return schema
-    choices = [one for one in schema.get("anyOf") or () if one.get("type") != "null"]
-    kept: Object = (
-        {"description": schema["description"].partition("\n\nAttributes:")[0]}
-        if "description" in schema
-        else {}
-    )
-    if len(choices) == 1:
-        return kept | _plain(choices[0])
-    if choices:
-        return kept | {"oneOf": _plain(choices), "x-kubernetes-int-or-string": True}
-    if "$ref" in schema:
-        return kept | {
-            "allOf": [{"$ref": f"#/components/schemas/{_local(schema['$ref'].rpartition('/')[2])}"}]
-        }
-    kept |= {key: schema[key] for key in ("type", "format", "required") if key in schema}
-    if "properties" in schema:
-        kept["properties"] = {name: _plain(one) for name, one in schema["properties"].items()}
-    if "items" in schema:
-        kept["items"] = _plain(schema["items"])
-    if isinstance(schema.get("additionalProperties"), dict):
-        kept["additionalProperties"] = _plain(schema["additionalProperties"])
-    return kept
+def _described(node: Node, name: str, schemas: Object) -> Object:
+    made = _rendered(node.properties[name], schemas)
+    text = node.descriptions.get(name)
+    return {"description": text, **made} if text else made

@@ -146,6 +146,10 @@ def _apply(
     check_identity(resource, config)
     meta = config["metadata"] = dict(config.get("metadata") or {})
     namespace, name = key
+    place = (
+        f"{meta.get('namespace', '')}/{meta.get('name', '')}; {resource.api_version}, Kind={resource.kind}"
+    )
+    named = "name" in meta
     if meta.setdefault("name", name) != name:
         raise bad_request(
             f"the name of the object ({meta['name']}) does not match the name on the URL ({name})"
@@ -158,10 +162,13 @@ def _apply(
         raise bad_request("metadata.managedFields must be nil")
     faults = typed_faults(resource.schema, config)
     if faults:
-        place = f"{namespace}/{name}; {resource.api_version}, Kind={resource.kind}"
         raise ApiError(500, "", f"failed to create typed patch object ({place}): {'; '.join(faults)}")
     body = decode(resource, config, options)
     old = writer.store.get(resource.table, key)
+    if old is None and not named and not subresource:
+        raise bad_request(
+            f"the name of the object ({name} based on URL) was undeterminable: name must be provided"
+        )
     if old is None and subresource:
         raise not_found(resource.group, resource.plural, name)
     revision = meta.pop("resourceVersion", None)

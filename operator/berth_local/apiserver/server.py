@@ -12,10 +12,10 @@ from typing import Any, Self
 
 from aiohttp import web
 
+from berth_local.apiserver.application import application
 from berth_local.apiserver.bodies import decode
 from berth_local.apiserver.collector import DEFINITIONS, Collector
 from berth_local.apiserver.context import Context
-from berth_local.apiserver.http import application
 from berth_local.apiserver.journal import Journal
 from berth_local.apiserver.kinds.registry import Registry
 from berth_local.apiserver.logs import PodLogs
@@ -130,7 +130,7 @@ class ApiServer:
         namespaces = context.registry.get("v1", "namespaces")
         for name in NAMESPACES:
             if context.store.get("namespaces", ("", name)) is None:
-                body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
+                body: Object = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
                 context.writer.create(namespaces, "", body, WriteOptions(manager=MANAGER))
         definitions = context.registry.get("apiextensions.k8s.io/v1", "customresourcedefinitions")
         for definition in self._crds:

@@ -122,12 +122,16 @@ class Store:
         self._tell(table, Change("MODIFIED" if old else "ADDED", new, old))
         return new
 
-    def delete(self, table: str, key: Key) -> Stored:
-        """Take an object away; KeyError when there is none. Returns it as last seen, with its deletion's revision."""
+    def delete(self, table: str, key: Key, last: Object | None = None) -> Stored:
+        """Take an object away; KeyError when there is none.
+
+        Returns it as last seen (or as `last`, where the deletion itself changes it), with its deletion's revision.
+        """
         place = self.table(table)
         old = place.objects.pop(key)
         self.revision += 1
-        body = {**old.body, "metadata": {**old.body["metadata"], "resourceVersion": str(self.revision)}}
+        seen = last or old.body
+        body = {**seen, "metadata": {**seen["metadata"], "resourceVersion": str(self.revision)}}
         gone = Stored(body, self.revision)
         self._index(table, old, None)
         self._tell(table, Change("DELETED", gone, old))
@@ -154,19 +158,22 @@ class Store:
             listener(table, change)
 
     def _index(self, table: str, old: Stored | None, new: Stored | None) -> None:
+        latest = new or old
+        if latest is None:
+            return
+        place = (table, latest.key)
         before, after = _owners(old), _owners(new)
-        if before != after:
-            place = (table, (new or old).key) if new or old else None  # type: ignore[union-attr]
-            for uid in before - after:
-                self.owned[uid].discard(place)  # type: ignore[arg-type]
-                if not self.owned[uid]:
-                    del self.owned[uid]
-            for uid in after - before:
-                self.owned.setdefault(uid, set()).add(place)  # type: ignore[arg-type]
-        if old is not None and new is None:
-            self.uids.pop(old.body["metadata"].get("uid", ""), None)
+        for uid in before - after:
+            self.owned[uid].discard(place)
+            if not self.owned[uid]:
+                del self.owned[uid]
+        for uid in after - before:
+            self.owned.setdefault(uid, set()).add(place)
+        uid = latest.body["metadata"].get("uid", "")
         if new is not None:
-            self.uids[new.body["metadata"].get("uid", "")] = (table, new.key)
+            self.uids[uid] = place
+        else:
+            self.uids.pop(uid, None)
 
 
 def _owners(stored: Stored | None) -> set[str]:

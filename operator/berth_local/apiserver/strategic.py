@@ -45,7 +45,8 @@ def strategic_merge(node: Node, original: Any, patch: Object) -> Any:
             result[key] = item
     for key in patch:
         if key.startswith(_ORDER) and isinstance(result.get(name := key.removeprefix(_ORDER)), list):
-            result[name] = _reorder(node.child(name), result[name], _list(patch, key))
+            before = original.get(name) if isinstance(original, dict) else None
+            result[name] = _ordered(node.child(name), result[name], _list(patch, key), before or [])
     return result
 
 
@@ -80,28 +81,28 @@ def _merge_list(node: Node, original: Any, patch: list[Any], name: str) -> list[
     if {"$patch": "replace"} in patch:
         return [_stripped(item) for item in patch if item != {"$patch": "replace"}]
     key = node.merge_key
+    before = list(current)
     for item in patch:
         if not isinstance(item, dict) or key not in item:
             raise _keyless(name, key)
-        place = next(
-            (
-                index
-                for index, one in enumerate(current)
-                if isinstance(one, dict) and one.get(key) == item[key]
-            ),
-            None,
-        )
-        directive = item.get("$patch")
-        if directive == "delete":
-            current = [one for one in current if not (isinstance(one, dict) and one.get(key) == item[key])]
-        elif directive == "replace":
-            whole = _stripped(item)
-            current = [*current, whole] if place is None else [*current[:place], whole, *current[place + 1 :]]
-        elif place is None:
-            current.append(strategic_merge(node.item(), {}, item))
-        else:
-            current[place] = strategic_merge(node.item(), current[place], item)
-    return current
+        current = _merge_item(node, current, item)
+    return _ordered(node, current, [item for item in patch if item.get("$patch") != "delete"], before)
+
+
+def _merge_item(node: Node, current: list[Any], item: Object) -> list[Any]:
+    key = node.merge_key
+    place = next(
+        (index for index, one in enumerate(current) if isinstance(one, dict) and one.get(key) == item[key]),
+        None,
+    )
+    directive = item.get("$patch")
+    if directive == "delete":
+        return [one for index, one in enumerate(current) if index != place]
+    if directive == "replace":
+        whole = _stripped(item)
+    else:
+        whole = strategic_merge(node.item(), {} if place is None else current[place], item)
+    return [*current, whole] if place is None else [*current[:place], whole, *current[place + 1 :]]
 
 
 def _keyless(name: str, key: str) -> ApiError:
@@ -113,21 +114,20 @@ def _keyless(name: str, key: str) -> ApiError:
     )
 
 
-def _reorder(node: Node, current: list[Any], order: list[Any]) -> list[Any]:
-    """Put the items that the patch orders in that order; each other one stays after what preceded it."""
+def _ordered(node: Node, current: list[Any], order: list[Any], before: list[Any]) -> list[Any]:
+    """Put the items that a patch names in its order, and each other one before those that it used to precede."""
 
     def identity(item: Any) -> Any:
         return item.get(node.merge_key) if isinstance(item, dict) and node.merge_key else item
 
-    wanted = [identity(one) for one in order]
-    ordered = sorted(
+    wanted, was = [identity(one) for one in order], [identity(one) for one in before]
+    named = sorted(
         (one for one in current if identity(one) in wanted), key=lambda one: wanted.index(identity(one))
     )
+    others = [one for one in current if identity(one) not in wanted]
     result: list[Any] = []
-    for one in current:
-        if identity(one) in wanted:
-            if ordered:
-                result.append(ordered.pop(0))
-        else:
-            result.append(one)
-    return result + ordered
+    while named and others:
+        left, right = identity(others[0]), identity(named[0])
+        first = left in was and right in was and was.index(left) < was.index(right)
+        result.append((others if first else named).pop(0))
+    return result + others + named

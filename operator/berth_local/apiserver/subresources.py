@@ -9,9 +9,9 @@ from berth_local.apiserver.logs import log_options
 from berth_local.apiserver.objects import Object, clone, dig, encode, now
 from berth_local.apiserver.options import write_options
 from berth_local.apiserver.patching import JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH, patched_object
-from berth_local.apiserver.requests import Target
 from berth_local.apiserver.scale import scale_of, scaled
 from berth_local.apiserver.store import Stored
+from berth_local.apiserver.targets import Target
 
 
 def _found(context: Context, target: Target) -> Stored:
@@ -39,7 +39,7 @@ async def write_scale(context: Context, request: web.Request, target: Target) ->
     else:
         raise unsupported_media([JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH])
     body = scaled(old.body, scale)
-    stored = context.writer.replace(target.resource, old, body, options, "")
+    stored = context.writer.replace(target.resource, old, body, options, "scale")
     return web.Response(body=encode(scale_of(stored.body)), content_type=JSON)
 
 

@@ -17,6 +17,7 @@ from berth_local.apiserver.errors import (
 from berth_local.apiserver.fields.managers import Manager, after_update
 from berth_local.apiserver.kinds.defaults import set_builtin_defaults
 from berth_local.apiserver.kinds.definitions import established
+from berth_local.apiserver.kinds.events import with_required
 from berth_local.apiserver.kinds.registry import Registry
 from berth_local.apiserver.kinds.resource import Resource
 from berth_local.apiserver.kinds.rules import builtin_faults
@@ -94,8 +95,9 @@ class Writer:
         revision = meta.get("resourceVersion")
         if revision not in (None, "", "0") and revision != was["metadata"]["resourceVersion"]:
             raise conflict(resource.group, resource.plural, was["metadata"]["name"])
-        if meta.get("uid") not in (None, "", was["metadata"]["uid"]):
-            why = f"Precondition failed: UID in precondition: {meta['uid']}, UID in object meta: {was['metadata']['uid']}"
+        uid = was["metadata"]["uid"]
+        if meta.get("uid") not in (None, "", uid):
+            why = f"Precondition failed: UID in precondition: {meta['uid']}, UID in object meta: {uid}"
             raise conflict(resource.group, resource.plural, was["metadata"]["name"], why)
         for name in (*_FIXED, "namespace", "name", "generateName", "resourceVersion"):
             meta.pop(name, None)
@@ -103,7 +105,7 @@ class Writer:
                 meta[name] = was["metadata"][name]
         body = self._isolate(resource, was, body, subresource)
         if resource.table == "services":
-            for name in ("clusterIP", "clusterIPs"):
+            for name in ("clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"):
                 if name in was["spec"]:
                     body["spec"].setdefault(name, was["spec"][name])
         self._finish(resource, body, was, options, subresource, managed=managed)
@@ -151,18 +153,23 @@ class Writer:
             faults += builtin_faults(resource.table, body, was)
         if faults:
             raise invalid(resource.group, resource.kind, name, faults)
-        if resource.table == "services" and was is None:
-            self._allocate(body)
         if was is not None and resource.generation and _desired(was) != _desired(body):
             body["metadata"]["generation"] = was["metadata"].get("generation", 0) + 1
         if not managed:
             who = Manager(options.manager, "Update", resource.api_version, subresource)
-            entries = after_update(resource.schema, was or {}, body, who, now())
+            hidden = _hidden(resource, subresource)
+            entries = after_update(resource.schema, was or {}, body, who, now(), hidden)
             body["metadata"].pop("managedFields", None)
             if entries:
                 body["metadata"]["managedFields"] = entries
-        if was is None and resource.table.startswith("customresourcedefinitions."):
+        if was is None and resource.table == "services":
+            self._allocate(body)
+        if was is None and resource.table == "customresourcedefinitions.apiextensions.k8s.io":
             established(body)
+        if was is None and resource.table == "namespaces":
+            body["spec"] = {"finalizers": ["kubernetes"]}
+        if resource.table == "events":
+            body |= with_required(body)
 
     def _store(self, resource: Resource, body: Object, options: WriteOptions) -> Stored:
         size = len(encode(body))
@@ -173,8 +180,7 @@ class Writer:
         meta = body["metadata"]
         if meta.get("deletionTimestamp") and is_finished(resource, body):
             key: Key = (meta.get("namespace", ""), meta["name"])
-            self.store.put(resource.table, body)
-            return self.store.delete(resource.table, key)
+            return self.store.delete(resource.table, key, body)
         return self.store.put(resource.table, body)
 
     def _check_namespace(self, resource: Resource, namespace: str, name: str) -> None:
@@ -210,6 +216,9 @@ class Writer:
                 message = f'Invalid value: ["{wanted}"]: failed to allocate IP {wanted}: {why}'
                 raise invalid("", "Service", name, [Cause("spec.clusterIPs", message)])
         spec["clusterIP"], spec["clusterIPs"] = wanted, [wanted]
+        both = wanted == "None" and not spec.get("selector")
+        spec.setdefault("ipFamilies", ["IPv4", "IPv6"] if both else ["IPv4"])
+        spec.setdefault("ipFamilyPolicy", "RequireDualStack" if both else "SingleStack")
 
 
 def is_finished(resource: Resource, body: Object) -> bool:
@@ -218,6 +227,15 @@ def is_finished(resource: Resource, body: Object) -> bool:
     if meta.get("finalizers") or meta.get("deletionGracePeriodSeconds"):
         return False
     return not (resource.table == "namespaces" and dig(body, "spec", "finalizers"))
+
+
+def _hidden(resource: Resource, subresource: str) -> frozenset[str]:
+    """Return the top-level fields that a write cannot set, and so does not come to own."""
+    if subresource == "status":
+        return frozenset(resource.schema.properties) - (
+            {"status"} if resource.custom else {"status", "metadata"}
+        )
+    return frozenset({"status"}) if resource.has_status else frozenset()
 
 
 def _desired(body: Object) -> Object:

@@ -80,17 +80,21 @@ def _ours(paths: FieldSet) -> FieldSet:
     return paths - _NOBODYS
 
 
-def after_update(node: Node, old: Object, new: Object, who: Manager, time: str) -> list[Object]:
+def after_update(
+    node: Node, old: Object, new: Object, who: Manager, time: str, hidden: frozenset[str] = frozenset()
+) -> list[Object]:
     """Return managedFields after `who` replaced `old` ({} for a creation) by `new`.
 
     What `new` itself says of managers counts where it is understood, so that a client may hand fields over; one
-    empty entry forgets all managers.
+    empty entry forgets all managers. `hidden` are top-level fields that this write does not come to own.
     """
     said = (new.get("metadata") or {}).get("managedFields")
     before = (old.get("metadata") or {}).get("managedFields")
     if said == [{}]:
         return []
     changed, removed = (_ours(paths) for paths in difference(node, old, new))
+    unseen = {f"f:{name}" for name in hidden}
+    changed = {path for path in changed if path[0] not in unseen}
     if said == before and not changed and not removed:
         return list(before or [])
     owners = read(said)
@@ -162,4 +166,5 @@ def _with_parents(paths: Any) -> FieldSet:
 
 def _described(who: Manager) -> str:
     through = f" with subresource {quoted}" if (quoted := f'"{who.subresource}"') != '""' else ""
-    return f'"{who.name}"{through} using {who.api_version}'
+    version = f" using {who.api_version}" if who.operation == "Update" else ""
+    return f'"{who.name}"{through}{version}'

@@ -21,7 +21,6 @@ def _core() -> list[Resource]:
         Resource("", "v1", "endpoints", "Endpoints", "V1Endpoints", short_names=("ep",), inert=True),
         Resource(
             "", "v1", "events", "Event", "CoreV1Event", short_names=("ev",), columns=columns.EVENTS,
-            incoming=events.with_required,
         ),
         Resource(
             "", "v1", "limitranges", "LimitRange", "V1LimitRange", short_names=("limits",), inert=True,

@@ -34,12 +34,14 @@ def _deployment(body: Object) -> None:
         rolling.setdefault("maxSurge", "25%")
     spec.setdefault("revisionHistoryLimit", 10)
     spec.setdefault("progressDeadlineSeconds", 600)
+    body.setdefault("status", {})
     _template(spec)
 
 
 def _replicas(body: Object) -> None:
     spec = body.setdefault("spec", {})
     spec.setdefault("replicas", 1)
+    body.setdefault("status", {"replicas": 0})
     _template(spec)
 
 
@@ -53,6 +55,10 @@ def _pod(body: Object) -> None:
     spec = body.setdefault("spec", {})
     spec.setdefault("enableServiceLinks", True)
     _pod_spec(spec)
+    for container in [*(spec.get("initContainers") or ()), *(spec.get("containers") or ())]:
+        resources = container["resources"]
+        if resources.get("limits"):
+            resources["requests"] = {**resources["limits"], **(resources.get("requests") or {})}
     status = body.setdefault("status", {})
     status.setdefault("phase", "Pending")
     status.setdefault("qosClass", _quality(spec))
@@ -117,9 +123,7 @@ def _container(container: Object) -> None:
         container.setdefault("imagePullPolicy", "Always" if always else "IfNotPresent")
     container.setdefault("terminationMessagePath", "/dev/termination-log")
     container.setdefault("terminationMessagePolicy", "File")
-    limits = container.setdefault("resources", {}).get("limits") or {}
-    if limits:
-        container["resources"]["requests"] = {**limits, **(container["resources"].get("requests") or {})}
+    container.setdefault("resources", {})
     for port in container.get("ports") or ():
         port.setdefault("protocol", "TCP")
     for variable in container.get("env") or ():
@@ -162,8 +166,6 @@ def _service(body: Object) -> None:
     if spec["type"] == "ExternalName":
         return
     spec.setdefault("internalTrafficPolicy", "Cluster")
-    spec.setdefault("ipFamilies", ["IPv4"])
-    spec.setdefault("ipFamilyPolicy", "SingleStack")
     if spec["type"] in ("NodePort", "LoadBalancer"):
         spec.setdefault("externalTrafficPolicy", "Cluster")
     if spec["type"] == "LoadBalancer":
@@ -182,8 +184,6 @@ def _namespace(body: Object) -> None:
     meta = body["metadata"]
     if meta.get("name"):
         meta["labels"] = {**(meta.get("labels") or {}), "kubernetes.io/metadata.name": meta["name"]}
-    if not meta.get("deletionTimestamp"):
-        body.setdefault("spec", {}).setdefault("finalizers", ["kubernetes"])
     body.setdefault("status", {}).setdefault("phase", "Active")
 
 

@@ -24,7 +24,7 @@ def with_required(body: Object) -> Object:
 def to_core(body: Object) -> Object:
     """Return an events.k8s.io/v1 event in the stored form."""
     core = {_NAMES.get(name, name): value for name, value in body.items()}
-    return with_required({**core, "apiVersion": "v1"})
+    return {**core, "apiVersion": "v1"}
 
 
 def from_core(body: Object) -> Object:

@@ -159,9 +159,10 @@ def set_defaults(node: Node, value: Any) -> None:
     if isinstance(value, dict):
         for name, child in node.properties.items():
             present = value.get(name, MISSING)
-            if child.default is not MISSING and (
-                present is MISSING or (present is None and not child.nullable)
-            ):
+            if present is None and not child.nullable:
+                del value[name]
+                present = MISSING
+            if present is MISSING and child.default is not MISSING:
                 present = value[name] = clone(child.default)
             if isinstance(present, dict | list):
                 set_defaults(child, present)

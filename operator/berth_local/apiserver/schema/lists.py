@@ -61,7 +61,8 @@ WHOLE_TYPES = {
 WHOLE_FIELDS = {("PodSpec", "nodeSelector"), ("ServiceSpec", "selector")}
 
 INLINE = {
-    ("", "metadata"), ("", "spec"), ("", "status"), ("Event", "involvedObject"), ("Event", "source"),
+    ("", "metadata"), ("", "spec"), ("", "status"),
+    ("CustomResourceDefinitionSpec", "names"), ("Event", "involvedObject"), ("Event", "source"),
     ("DeploymentSpec", "strategy"), ("DeploymentSpec", "template"), ("JobSpec", "template"),
     ("NodeStatus", "daemonEndpoints"), ("NodeStatus", "nodeInfo"), ("PodSpec", "containers"),
     ("PodTemplateSpec", "metadata"), ("PodTemplateSpec", "spec"), ("ReplicaSetSpec", "template"),

@@ -16,7 +16,7 @@ class Node:
     `type` is a JSON schema type, or "" where anything goes. `list_type` is atomic, set or map (with `keys`);
     `merge_key` is the strategic merge patch's, `strategy` its words (merge, replace, retainKeys). `inline` marks a
     field that the built-in Go type always holds, so that setting something below it does not set the field itself.
-    `title` is the built-in type's name.
+    `title` is the built-in type's name, `descriptions` are its fields'.
     """
 
     type: str = ""
@@ -37,6 +37,7 @@ class Node:
     format: str = ""
     quantity: bool = False
     title: str = ""
+    descriptions: dict[str, str] = field(default_factory=dict)
 
     def child(self, name: str) -> Node:
         """Return the node of a field, the free-form one where the schema does not name it."""

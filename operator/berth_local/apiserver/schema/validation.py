@@ -66,7 +66,13 @@ class ObjectValidator:
     def causes(self, value: Object) -> list[Cause]:
         """Return every fault found; none when the object is fine."""
         faults: dict[tuple[str, str], Cause] = {}
-        for error in self._validator.iter_errors(value):
+        errors = list(self._validator.iter_errors(value))
+        sized = {
+            tuple(error.absolute_path) for error in errors if error.validator in ("maxLength", "minLength")
+        }
+        for error in errors:
+            if error.validator == "pattern" and tuple(error.absolute_path) in sized:
+                continue
             for cause in _causes(error):
                 faults.setdefault((cause.field, cause.message), cause)
         for cause in _duplicates(self._node, value, ""):
@@ -87,7 +93,9 @@ def quote(value: Any) -> str:
 
 
 def _causes(error: ValidationError) -> Iterator[Cause]:
-    field, limit, value = _path(error.absolute_path), error.validator_value, error.instance
+    field = _path(error.absolute_path)
+    value: Any = error.instance
+    limit: Any = error.validator_value
     body = f"Invalid value: {quote(value)}: {field} in body"
     rule = str(error.validator)
     if rule == "required":

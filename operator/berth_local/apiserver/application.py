@@ -11,7 +11,7 @@ from berth_local.apiserver import inforoutes, objectroutes
 from berth_local.apiserver.context import Context
 from berth_local.apiserver.errors import ApiError, bad_request, too_large
 from berth_local.apiserver.objects import encode
-from berth_local.apiserver.requests import target
+from berth_local.apiserver.targets import target
 
 _log = logging.getLogger(__name__)
 
@@ -34,8 +34,8 @@ def application(context: Context) -> web.Application:
             headers = {"Retry-After": "1"} if error.code in (429, 504) else None
             return answer(error.status(), error.code, headers)
         except web.HTTPRequestEntityTooLarge:
-            error = too_large(BODY_BYTES)
-            return answer(error.status(), error.code)
+            refusal = too_large(BODY_BYTES)
+            return answer(refusal.status(), refusal.code)
         except (ConnectionError, asyncio.CancelledError):
             raise
         except Exception as error:
