@@ -47,8 +47,24 @@ class BerthError(Exception):
         return BerthError(self.kind, self.reason, param=param, retry_after=self.retry_after)
 
 
+class LoadFailure(StrEnum):
+    """What kind of thing keeps a model from being served. The value is what operators match on."""
+
+    GPU_OUT_OF_MEMORY = "gpu_out_of_memory"
+    OUT_OF_MEMORY = "out_of_memory"
+    NO_GPU = "no_gpu"
+    ACCESS_DENIED = "access_denied"
+    DISK_FULL = "disk_full"
+    MODEL_UNAVAILABLE = "model_unavailable"
+    INTERNAL = "internal"
+
+
 class LoadError(Exception):
     """The model cannot be served at all. One line that says what is wrong and what to do."""
+
+    def __init__(self, message: str, reason: LoadFailure = LoadFailure.MODEL_UNAVAILABLE) -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 def invalid(param: str | None, reason: str) -> BerthError:

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from berth_inference.errors import LoadError
+from berth_inference.errors import LoadError, LoadFailure
 from berth_inference.models import built_in_models
 from berth_inference.progress import LoadProgress, Phase
 
@@ -74,7 +74,8 @@ def _download(model: str, revision: str | None, progress: LoadProgress) -> Path:
         )
     except GatedRepoError:
         raise LoadError(
-            f"{model} is gated: accept its licence on the hub and give a token that may read it as HF_TOKEN"
+            f"{model} is gated: accept its licence on the hub and give a token that may read it as HF_TOKEN",
+            LoadFailure.ACCESS_DENIED,
         ) from None
     except RevisionNotFoundError:
         raise LoadError(f"{model} has no revision {revision} on the hub") from None
@@ -89,10 +90,15 @@ def _download(model: str, revision: str | None, progress: LoadProgress) -> Path:
         ) from None
     except HfHubHTTPError as error:
         status = error.response.status_code if error.response is not None else "no"
-        raise LoadError(f"the hub answered {status} for {model}{at}: try again, or check HF_TOKEN") from None
+        raise LoadError(
+            f"the hub answered {status} for {model}{at}: try again, or check HF_TOKEN",
+            LoadFailure.ACCESS_DENIED if status in (401, 403) else LoadFailure.MODEL_UNAVAILABLE,
+        ) from None
     except OSError as error:
         if error.errno == errno.ENOSPC:
-            raise LoadError(f"no space left for the weights of {model}: give the cache volume more") from None
+            raise LoadError(
+                f"no space left for the weights of {model}: give the cache volume more", LoadFailure.DISK_FULL
+            ) from None
         raise LoadError(f"the download of {model}{at} failed: {type(error).__name__}") from None
     return Path(folder)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from berth_inference.engine.interface import Engine
-from berth_inference.errors import LoadError
+from berth_inference.errors import LoadError, LoadFailure
 from berth_inference.hub import find_model
 from berth_inference.processor import share_the_cores, threads_within_quota
 from berth_inference.progress import LoadProgress, Phase
@@ -36,7 +36,8 @@ def load_engine(settings: Settings, progress: LoadProgress) -> Engine:
         engine.close()
         _log.debug("warm-up failed", exc_info=True)
         raise LoadError(
-            f"{settings.model} was loaded but cannot generate: {type(error).__name__}: {_one_line(error)}"
+            f"{settings.model} was loaded but cannot generate: {type(error).__name__}: {_one_line(error)}",
+            _warm_up_failure(error),
         ) from error
     return engine
 
@@ -53,7 +54,8 @@ def _load_pipeline(folder: Path, settings: Settings) -> Any:
     on_gpu = torch.cuda.is_available()
     if settings.device == "cuda" and not on_gpu:
         raise LoadError(
-            "--device cuda, but torch sees no GPU: use --device auto or cpu, or give the pod a GPU"
+            "--device cuda, but torch sees no GPU: use --device auto or cpu, or give the pod a GPU",
+            LoadFailure.NO_GPU,
         )
     on_gpu = on_gpu and settings.device != "cpu"
     # Everything is on disk by now, and nothing that a model brings along is ever executed.
@@ -72,10 +74,13 @@ def _load_pipeline(folder: Path, settings: Settings) -> Any:
         return transformers.pipeline("text-generation", model=model, tokenizer=tokenizer)
     except torch.OutOfMemoryError:
         raise LoadError(
-            f"{settings.model} does not fit into the GPU's memory: use a larger GPU, more of them, or a smaller model"
+            f"{settings.model} does not fit into the GPU's memory: use a larger GPU, more of them, or a smaller model",
+            LoadFailure.GPU_OUT_OF_MEMORY,
         ) from None
     except MemoryError:
-        raise LoadError(f"{settings.model} does not fit into memory: give the pod more") from None
+        raise LoadError(
+            f"{settings.model} does not fit into memory: give the pod more", LoadFailure.OUT_OF_MEMORY
+        ) from None
     except Exception as error:  # whatever a damaged or unknown model makes the libraries raise
         _log.debug("loading failed", exc_info=True)
         if "trust_remote_code" in str(error):
@@ -103,6 +108,13 @@ def _dtype(asked: str, config: Any, *, on_gpu: bool) -> Any:
         return stored
     native = stored is torch.bfloat16 and torch.ops.mkldnn._is_mkldnn_bf16_supported()
     return torch.bfloat16 if native else torch.float32
+
+
+def _warm_up_failure(error: Exception) -> LoadFailure:
+    import torch
+
+    # The first token needs memory beside the weights.
+    return LoadFailure.GPU_OUT_OF_MEMORY if isinstance(error, torch.OutOfMemoryError) else LoadFailure.INTERNAL
 
 
 def _one_line(error: BaseException) -> str:

@@ -17,6 +17,7 @@ from berth_inference.app import create_app
 from berth_inference.loading import load_engine
 from berth_inference.service import Service, State
 from berth_inference.settings import Settings
+from berth_inference.termination import report_failure
 
 _log = logging.getLogger(__name__)
 
@@ -101,7 +102,8 @@ async def _serve(settings: Settings, listener: socket.socket) -> int:
         await server.serve(sockets=[listener])
     finally:
         ending.cancel()
-    if service.state is State.FAILED:
+    if service.failure is not None:
+        report_failure(service.failure)
         sys.stderr.write(f"berth_inference: error: {service.failure}\n")
         return 1
     return 0

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from enum import StrEnum
 
 from berth_inference.engine.interface import Engine
-from berth_inference.errors import BerthError, ErrorKind, LoadError
+from berth_inference.errors import BerthError, ErrorKind, LoadError, LoadFailure
 from berth_inference.progress import LoadProgress
 from berth_inference.settings import Settings
 
@@ -37,7 +37,7 @@ class Service:
         self.settings = settings
         self.progress = LoadProgress()
         self.state = State.LOADING
-        self.failure: str | None = None
+        self.failure: LoadError | None = None
         self.settled = asyncio.Event()
         """Set once the load has ended, well or badly."""
         self._load = load
@@ -49,23 +49,24 @@ class Service:
         threading.Thread(target=self._load_in_thread, args=(loop,), name="loader", daemon=True).start()
 
     def _load_in_thread(self, loop: asyncio.AbstractEventLoop) -> None:
-        outcome: Engine | str
+        outcome: Engine | LoadError
         try:
             outcome = self._load(self.settings, self.progress)
         except LoadError as error:
-            outcome = str(error)
+            outcome = error
         except Exception as error:
             _log.exception("the loader failed")
-            outcome = (
-                f"{self.settings.model} cannot be loaded: {type(error).__name__}; the log above says where"
+            outcome = LoadError(
+                f"{self.settings.model} cannot be loaded: {type(error).__name__}; the log above says where",
+                LoadFailure.INTERNAL,
             )
         try:
             loop.call_soon_threadsafe(self._loaded, outcome)
         except RuntimeError:
             _log.info("the model was loaded after the server had stopped")
 
-    def _loaded(self, outcome: Engine | str) -> None:
-        if isinstance(outcome, str):
+    def _loaded(self, outcome: Engine | LoadError) -> None:
+        if isinstance(outcome, LoadError):
             self.state, self.failure = State.FAILED, outcome
         else:
             self._engine = outcome

@@ -37,45 +37,55 @@ class Settings:
         return self.served_model_name or (self.model,)
 
 
-def _between(convert: Callable[[str], Any], low: float, high: float) -> Callable[[str], Any]:
-    def parse(text: str) -> Any:
+@dataclass(frozen=True, slots=True)
+class Between:
+    """Reads a number, `int` or `float`, from `low` to `high`."""
+
+    convert: Callable[[str], Any]
+    low: float
+    high: float
+
+    def __call__(self, text: str) -> Any:
+        """The number, or what argparse prints about it."""
         try:
-            value = convert(text)
+            value = self.convert(text)
         except ValueError:
             raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
-        if not low <= value <= high:
-            raise argparse.ArgumentTypeError(f"{text} is not between {low} and {high}")
+        if not self.low <= value <= self.high:
+            raise argparse.ArgumentTypeError(f"{text} is not between {self.low} and {self.high}")
         return value
 
-    return parse
 
+@dataclass(frozen=True, slots=True)
+class OneOf:
+    """Reads one of a few words."""
 
-def _one_of(*choices: str) -> Callable[[str], str]:
-    def parse(text: str) -> str:
-        if text not in choices:
-            raise argparse.ArgumentTypeError(f"{text!r} is not one of {', '.join(choices)}")
+    choices: tuple[str, ...]
+
+    def __call__(self, text: str) -> str:
+        """The word, or what argparse prints about it."""
+        if text not in self.choices:
+            raise argparse.ArgumentTypeError(f"{text!r} is not one of {', '.join(self.choices)}")
         return text
 
-    return parse
 
-
-_COUNT = _between(int, 1, 2**31 - 1)
+_COUNT = Between(int, 1, 2**31 - 1)
 
 # Field -> (parser of one value, help). The flag and the environment variable follow from the name.
-_OPTIONS: dict[str, tuple[Callable[[str], Any], str]] = {
+OPTIONS: dict[str, tuple[Callable[[str], Any], str]] = {
     "model": (str, "built-in name, folder, or id on the Hugging Face hub"),
     "revision": (str, "commit, tag or branch of a model on the hub (pin a commit in production)"),
     "host": (str, "address to listen on"),
-    "port": (_between(int, 0, 65535), "port to listen on; 0 takes a free one and logs it"),
+    "port": (Between(int, 0, 65535), "port to listen on; 0 takes a free one and logs it"),
     "served_model_name": (str, "name that clients may use for the model; repeatable; default: --model"),
     "dtype": (
-        _one_of("auto", "float32", "bfloat16", "float16"),
+        OneOf(("auto", "float32", "bfloat16", "float16")),
         "number type of the weights; auto: the checkpoint's own, and float32 on processors "
         "without instructions for it",
     ),
-    "device": (_one_of("auto", "cpu", "cuda"), "where the model runs; auto: a GPU where there is one"),
+    "device": (OneOf(("auto", "cpu", "cuda")), "where the model runs; auto: a GPU where there is one"),
     "drain_seconds": (
-        _between(float, 0, 3600),
+        Between(float, 0, 3600),
         "how long running requests may take to finish after SIGTERM; the default fits the 30 s "
         "that Kubernetes grants a pod",
     ),
@@ -118,7 +128,7 @@ def _parser() -> _Parser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="serve")
     serve = commands.add_parser("serve", help="load a model and serve it", allow_abbrev=False)
     defaults = {item.name: item.default for item in fields(Settings)}
-    for name, (parse, text) in _OPTIONS.items():
+    for name, (parse, text) in OPTIONS.items():
         default = defaults[name]
         if isinstance(default, str | int | float):
             text = f"{text} (default: {default})"
@@ -136,7 +146,7 @@ def _parser() -> _Parser:
 def parse_settings(arguments: Sequence[str], environment: Mapping[str, str]) -> Settings:
     """The settings of `serve`. Raises `SettingsError`; exits 0 by itself for --help."""
     values: dict[str, Any] = {}
-    for name, (parse, _) in _OPTIONS.items():
+    for name, (parse, _) in OPTIONS.items():
         text = environment.get(environment_name(name), "").strip()
         if not text:
             continue
@@ -148,7 +158,7 @@ def parse_settings(arguments: Sequence[str], environment: Mapping[str, str]) -> 
         except argparse.ArgumentTypeError as error:
             raise SettingsError(f"environment variable {environment_name(name)}: {error}") from None
     given = vars(_parser().parse_args(arguments))
-    values |= {name: given[name] for name in _OPTIONS if given[name] is not None}
+    values |= {name: given[name] for name in OPTIONS if given[name] is not None}
     if not values.get("model"):
         raise SettingsError("no model to serve: give --model or set BERTH_MODEL")
     values["served_model_name"] = tuple(values.get("served_model_name", ()))

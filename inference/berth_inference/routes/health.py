@@ -22,7 +22,7 @@ def _readiness(service: Service) -> JSONResponse:
     if service.state is State.LOADING:
         content |= service.progress.report()
     elif service.state is State.FAILED:
-        content["message"] = service.failure
+        content["message"] = str(service.failure)
     else:
         content["message"] = "finishing what is running before the server stops"
     return JSONResponse(content, status_code=503, headers={"Retry-After": "1"})

@@ -1,0 +1,25 @@
+"""The server's last words: why it cannot serve, where Kubernetes and its operators look for them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from berth_inference.errors import LoadError
+
+TERMINATION_LOG = Path("/dev/termination-log")
+"""Kubernetes' default `terminationMessagePath`. The kubelet makes the file; elsewhere there is none."""
+
+MESSAGE_CHARACTERS = 2000
+"""Kubernetes keeps 4096 bytes of it."""
+
+
+def report_failure(error: LoadError, path: Path = TERMINATION_LOG) -> None:
+    """Write one line of JSON, `reason` and `message`, if there is such a file. Failing to is no failure."""
+    line = json.dumps({"reason": error.reason.value, "message": str(error)[:MESSAGE_CHARACTERS]})
+    try:
+        if path.exists():
+            path.write_text(line + "\n", encoding="utf-8")
+    except OSError:
+        # The same words are on standard error.
+        return
