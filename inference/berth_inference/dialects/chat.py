@@ -173,7 +173,7 @@ def _min_new_tokens(arguments: GenerateKwargs, prompt: int) -> int:
 def _sampling(arguments: GenerateKwargs, info: ModelInfo) -> SamplingParams:
     """The request's own arguments, then the model's, then the API's."""
     names = SamplingParams.__dataclass_fields__
-    given = {name: value for name in names if (value := getattr(arguments, name)) is not None}
+    given = {name: value for name in names if (value := getattr(arguments, name, None)) is not None}
     publisher = {name: info.defaults[name] for name in names if name in info.defaults}
     base = dict(_API_DEFAULTS)
     if publisher.keys() & {"do_sample", *_NEUTRAL_SAMPLING}:

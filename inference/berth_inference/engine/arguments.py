@@ -12,8 +12,10 @@ from berth_inference.engine.request import GenerationRequest, SamplingParams
 
 # Names under which architectures state how many positions they know, most common first.
 _CONTEXT_NAMES = ("max_position_embeddings", "n_positions", "max_seq_len", "seq_length", "model_max_length")
+# Arguments that transformers does not know: `penalties.py` applies them.
+OWN_ARGUMENTS = ("presence_penalty", "frequency_penalty", "logit_bias")
 _REQUEST_ARGUMENTS = (
-    *(item.name for item in fields(SamplingParams)),
+    *(item.name for item in fields(SamplingParams) if item.name not in OWN_ARGUMENTS),
     *("max_length", "min_length", "max_new_tokens", "min_new_tokens", "max_time", "num_return_sequences"),
     *("eos_token_id", "pad_token_id", "stop_strings", "output_scores", "return_dict_in_generate"),
 )
@@ -30,10 +32,18 @@ def generation_config(request: GenerationRequest) -> GenerationConfig:
     search reads stay at their neutral value otherwise.
     """
     values = asdict(request.sampling)
+    for name in OWN_ARGUMENTS:
+        del values[name]
     if not request.sampling.do_sample:
         values |= {"temperature": 1.0, "top_k": 0, "top_p": 1.0, "min_p": 0.0, "typical_p": 1.0}
     values["bad_words_ids"] = [list(word) for word in request.sampling.bad_words_ids] or None
     values["forced_eos_token_id"] = list(request.sampling.forced_eos_token_id) or None
+    # A run longer than the text cannot occur, but transformers would build one list per token of it.
+    longest = len(request.prompt) + request.max_new_tokens
+    if request.sampling.no_repeat_ngram_size > longest:
+        values["no_repeat_ngram_size"] = 0
+    if request.sampling.encoder_no_repeat_ngram_size > len(request.prompt):
+        values["encoder_no_repeat_ngram_size"] = 0
     # transformers applies these whenever they are not None, and then at a cost for every token.
     values["min_p"] = values["min_p"] or None
     values["remove_invalid_values"] = values["remove_invalid_values"] or None

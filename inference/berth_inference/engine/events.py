@@ -17,13 +17,18 @@ class FinishReason(StrEnum):
     """Nobody wanted the rest."""
 
 
+TopLogprobs = tuple[tuple[int, float], ...]
+"""The likeliest tokens at one position with their natural log-probabilities, likeliest first."""
+
+
 @dataclass(frozen=True, slots=True)
 class TokenEvent:
-    """New tokens of one sequence, in order. `logprobs` is parallel to `token_ids` when asked for."""
+    """New tokens of one sequence, in order. The others are parallel to `token_ids` when asked for."""
 
     sequence: int
     token_ids: tuple[int, ...]
     logprobs: tuple[float, ...] | None = None
+    top_logprobs: tuple[TopLogprobs, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,10 @@ class SamplingParams:
     forced_bos_token_id: int | None = None
     forced_eos_token_id: tuple[int, ...] = ()
     remove_invalid_values: bool = False
+    # These two are not of transformers: of generated tokens, as the OpenAI API and vLLM define them.
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    logit_bias: tuple[tuple[int, float], ...] = ()  # (token, what to add to its logit)
     num_beams: int = 1
     length_penalty: float = 1.0
     early_stopping: bool | Literal["never"] = False
@@ -40,7 +44,7 @@ class GenerationRequest:
     the sequence), by one of the `stop` strings (part of it too: cutting it off is the dialect's
     choice), or after `max_seconds` of generation. `seed` makes sampling repeatable. With `logprobs`
     each token comes with its natural log-probability under the model, before penalties and
-    sampling arguments.
+    sampling arguments, and with those of the `top_logprobs` likeliest tokens at its position.
     """
 
     prompt: tuple[int, ...]
@@ -54,3 +58,4 @@ class GenerationRequest:
     seed: int | None = None
     max_seconds: float | None = None
     logprobs: bool = False
+    top_logprobs: int = 0

@@ -1,0 +1,71 @@
+"""How one request's next tokens are chosen: decided once per request, not for every token."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+
+from berth_inference.engine.arguments import generation_config
+from berth_inference.engine.batch.candidates import Narrowing
+from berth_inference.engine.penalties import own_processors
+from berth_inference.engine.request import GenerationRequest
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Choice:
+    """transformers' `processors` change a row's logits; what is sampled from them the rest says.
+
+    The numbers are those of transformers, and neutral where `processors` see to them.
+    """
+
+    do_sample: bool
+    temperature: float
+    top_k: int
+    top_p: float
+    min_p: float
+    processors: Any
+    tolerates_invalid: bool
+
+    @property
+    def narrowing(self) -> Narrowing:
+        """What the fast sampler is to do."""
+        return Narrowing(self.temperature, self.top_k, self.top_p, self.min_p)
+
+
+def choice(request: GenerationRequest, model: Any) -> Choice:
+    """What `generate` would do with this request. Raises ValueError where it would."""
+    sampling = request.sampling
+    # Typical sampling stays with transformers: it orders tokens by something else than likelihood. So
+    # does a seeded nucleus of the whole vocabulary: its edge depends on the order of a long sum's
+    # roundings, and a seed promises the very token that `generate` would draw.
+    repeatable_nucleus = request.seed is not None and sampling.top_k == 0 and sampling.top_p < 1.0
+    fast = sampling.do_sample and sampling.typical_p >= 1.0 and not repeatable_nucleus
+    remaining = replace(request, n=1, sampling=replace(sampling, do_sample=sampling.do_sample and not fast))
+    return Choice(
+        do_sample=sampling.do_sample,
+        temperature=sampling.temperature if fast else 1.0,
+        top_k=sampling.top_k if fast else 0,
+        top_p=sampling.top_p if fast else 1.0,
+        min_p=sampling.min_p if fast else 0.0,
+        processors=_processors(remaining, model),
+        tolerates_invalid=sampling.remove_invalid_values,
+    )
+
+
+def _processors(request: GenerationRequest, model: Any) -> Any:
+    """transformers' own processors, put together as `generate` does it."""
+    prompt = torch.tensor([request.prompt], device=model.device)
+    config, _ = model._prepare_generation_config(generation_config(request))
+    model._prepare_special_tokens(config, kwargs_has_attention_mask=True, device=model.device)
+    config.max_length = len(request.prompt) + request.max_new_tokens
+    config.min_length = 0  # the minimum of new tokens says the same
+    return model._get_logits_processor(
+        generation_config=config,
+        input_ids_seq_length=len(request.prompt),
+        encoder_input_ids=prompt,
+        logits_processor=own_processors(request.sampling, len(request.prompt), model.device),
+        device=model.device,
+        model_kwargs={"attention_mask": torch.ones_like(prompt)},
+    )

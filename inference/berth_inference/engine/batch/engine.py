@@ -1,0 +1,244 @@
+"""An engine that answers many requests at once."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+import queue
+import threading
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from berth_inference.engine.batch.choice import choice
+from berth_inference.engine.batch.forward_lock import ForwardLock
+from berth_inference.engine.batch.job import Job, new_rows
+from berth_inference.engine.batch.lanes import Lane, LaneRule
+from berth_inference.engine.batch.loop import Batches
+from berth_inference.engine.batch.memory import budget_cells
+from berth_inference.engine.batch.rope import RopeRegimes
+from berth_inference.engine.batch.runner import Runner
+from berth_inference.engine.batch.sampler import Sampler
+from berth_inference.engine.batch.scheduler import BatchLimits, Demand, Scheduler
+from berth_inference.engine.batch.self_test import why_not_batchable
+from berth_inference.engine.codec import TokenizerCodec
+from berth_inference.engine.interface import ModelInfo
+from berth_inference.engine.observer import StopStrings
+from berth_inference.engine.pipeline import PipelineEngine
+from berth_inference.engine.request import GenerationRequest
+from berth_inference.engine.stream import EventStream
+from berth_inference.errors import BerthError, ErrorKind, invalid
+
+_log = logging.getLogger(__name__)
+
+# Seconds that close() waits for the step under way, as the other lane does.
+_CLOSE_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchSettings:
+    """How much may run at once.
+
+    `kv_bytes` is memory for keys and values (None: half of what is free), `step_tokens` how many
+    prompt tokens may delay the next token of those who wait for one, `deadline` seconds from
+    arrival to the last token.
+    """
+
+    max_queued: int
+    max_rows: int = 64
+    step_tokens: int = 256
+    kv_bytes: int | None = None
+    deadline: float | None = None
+
+
+class BatchEngine:
+    """Two lanes over one model, which take turns forward by forward.
+
+    The batch lane decodes all its requests together, one token each per step; a request joins at
+    the next step and leaves when it is done. Beam search, and models that a test at the start shows
+    not to batch exactly, run in the exclusive lane: transformers' `generate`, one at a time.
+    """
+
+    def __init__(self, pipeline: Any, *, names: tuple[str, ...], settings: BatchSettings) -> None:
+        self._model = pipeline.model.eval()
+        self._exclusive = PipelineEngine(pipeline, names=names, max_queued=settings.max_queued)
+        self._settings = settings
+        rope = RopeRegimes(self._model)
+        ForwardLock().guard(self._model)
+        problem = why_not_batchable(self._model, rope)
+        if problem is not None:
+            _log.warning("this model's requests run one at a time: %s", problem)
+        self._lanes = LaneRule(batchable=problem is None, rope=rope)
+        limits = BatchLimits(
+            max_rows=settings.max_rows,
+            cells=budget_cells(self._model, settings.kv_bytes) if problem is None else 0,
+            step_tokens=settings.step_tokens,
+            boundary=rope.boundary if rope.batches_long else None,
+        )
+        self._scheduler = Scheduler(limits)
+        self._batches = Batches(
+            self._scheduler, Runner(self._model, rope), Sampler(self._model.device), self._close_stream
+        )
+        self._keys = itertools.count()
+        self._inbox: queue.SimpleQueue[tuple[int, GenerationRequest, EventStream, float | None] | None]
+        self._inbox = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._open: dict[int, EventStream] = {}
+        self._draining = False
+        self._idle = threading.Event()
+        self._idle.set()
+        self._step_began: float | None = None
+        self._thread = threading.Thread(target=self._work, name="batch", daemon=True)
+        self._thread.start()
+
+    @property
+    def info(self) -> ModelInfo:
+        """What is served."""
+        return self._exclusive.info
+
+    @property
+    def codec(self) -> TokenizerCodec:
+        """The model's tokenizer."""
+        return self._exclusive.codec
+
+    @property
+    def stuck_seconds(self) -> float:
+        """How long the step under way has taken; 0 between steps. Minutes mean that it never ends."""
+        began = self._step_began
+        return 0.0 if began is None else time.monotonic() - began
+
+    def submit(self, request: GenerationRequest) -> EventStream:
+        """Queue a request. Raises `BerthError` when draining, when too many wait, or if it never fits."""
+        if self._lanes.lane(request) is Lane.EXCLUSIVE:
+            return self._exclusive.submit(request)
+        key = next(self._keys)
+        self._check_size(request)
+        stream = EventStream(asyncio.get_running_loop())
+        with self._lock:
+            if self._draining:
+                raise BerthError(ErrorKind.UNAVAILABLE, "The server is shutting down.", retry_after=1)
+            free_rows = max(0, self._settings.max_rows - self._scheduler.rows)
+            waiting = len(self._open) - self._scheduler.running
+            if waiting >= self._settings.max_queued + free_rows:
+                raise BerthError(
+                    ErrorKind.OVERLOADED,
+                    f"{waiting} requests are waiting already; try again later.",
+                    retry_after=1,
+                )
+            self._open[key] = stream
+            self._idle.clear()
+        deadline = self._settings.deadline
+        self._inbox.put((key, request, stream, None if deadline is None else time.monotonic() + deadline))
+        return stream
+
+    def _check_size(self, request: GenerationRequest) -> None:
+        demand = _demand(0, request)
+        if self._scheduler.fits_alone(demand):
+            return
+        limits = self._scheduler.limits
+        if request.n > limits.max_rows:
+            raise invalid(
+                "n", f"is {request.n}; this server runs at most {limits.max_rows} sequences at once."
+            )
+        raise invalid(
+            "max_new_tokens",
+            f"asks for up to {demand.total} tokens (prompt and answer) in {request.n} sequences, but this "
+            f"server's memory holds {limits.cells} tokens in all: ask for less.",
+        )
+
+    def warm_up(self) -> None:
+        """Produce one token, which reads every weight into memory. Raises what the model raises."""
+        self._exclusive.warm_up()
+
+    async def drain(self, seconds: float) -> None:
+        """Admit nothing more, wait for what was admitted, then end what is left with an error."""
+        with self._lock:
+            self._draining = True
+        _, finished = await asyncio.gather(
+            self._exclusive.drain(seconds), asyncio.to_thread(self._idle.wait, seconds)
+        )
+        if finished:
+            return
+        with self._lock:
+            left = list(self._open.values())
+        for stream in left:
+            stream.publish(
+                BerthError(
+                    ErrorKind.UNAVAILABLE,
+                    "The server is shutting down and the answer was not finished in time.",
+                    retry_after=1,
+                )
+            )
+            stream.cancel()
+
+    def close(self) -> None:
+        """End both threads after the step they are in."""
+        with self._lock:
+            self._draining = True
+            for stream in self._open.values():
+                stream.cancel()
+        self._inbox.put(None)
+        self._exclusive.close()
+        self._thread.join(_CLOSE_SECONDS)
+
+    def _close_stream(self, key: int) -> None:
+        with self._lock:
+            self._open.pop(key, None)
+            if not self._open:
+                self._idle.set()
+
+    @torch.inference_mode()
+    def _work(self) -> None:
+        while self._take_in():
+            self._step_began = time.monotonic()
+            try:
+                self._batches.turn()
+            except Exception:
+                _log.exception("a turn failed")
+                self._batches.fail_all(
+                    BerthError(ErrorKind.INTERNAL, "The generation failed; the server's log says why.")
+                )
+            self._step_began = None
+
+    def _take_in(self) -> bool:
+        """Move what has arrived into the batches; waits where there is nothing else to do. False at the end."""
+        while True:
+            try:
+                item = self._inbox.get(block=not self._batches.busy)
+            except queue.Empty:
+                return True
+            if item is None:
+                return False
+            key, request, stream, deadline = item
+            job = self._job(key, request, stream)
+            if job is not None:
+                self._batches.add(job, deadline)
+
+    def _job(self, key: int, request: GenerationRequest, stream: EventStream) -> Job | None:
+        try:
+            chosen = choice(request, self._model)
+        except (ValueError, TypeError, RuntimeError, IndexError) as error:
+            _log.info("a request's arguments were refused", exc_info=True)
+            stream.publish(invalid(None, f"These arguments cannot be applied: {str(error)[:300]}"))
+            self._close_stream(key)
+            return None
+        generator = None
+        if request.seed is not None:
+            generator = torch.Generator(self._model.device).manual_seed(request.seed)
+        return Job(
+            key=key,
+            request=request,
+            stream=stream,
+            choice=chosen,
+            stop=StopStrings(self.codec, request.stop),
+            generator=generator,
+            rows=new_rows(request),
+            stop_tokens=frozenset(request.stop_token_ids),
+        )
+
+
+def _demand(key: int, request: GenerationRequest) -> Demand:
+    return Demand(key=key, prompt=len(request.prompt), rows=request.n, new_tokens=request.max_new_tokens)

@@ -1,0 +1,182 @@
+"""Keys and values of many sequences in the shape that transformers' models read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from transformers.cache_utils import Cache, CacheLayerMixin
+
+from berth_inference.engine.batch.scheduler import round_columns, round_rows
+
+
+class _GrowingLayer(CacheLayerMixin):  # type: ignore[misc, unused-ignore]  # transformers is untyped
+    """One layer of a cache whose length is its owner's, so that a forward that fails can be repeated.
+
+    Never says that it is sliding: all columns are kept, and the model's own mask makes the window.
+    """
+
+    is_sliding = False
+
+    def __init__(self, owner: Staging | Rows) -> None:
+        super().__init__()
+        self._owner = owner
+        self.is_initialized = True
+
+    def lazy_initialization(self, key_states: torch.Tensor, value_states: torch.Tensor) -> None:
+        """Allocate for the owner's capacity: (rows, heads, columns, head size)."""
+        rows, columns = self._owner.capacity
+        self.keys = key_states.new_zeros(rows, key_states.shape[1], columns, key_states.shape[3])
+        self.values = value_states.new_zeros(rows, value_states.shape[1], columns, value_states.shape[3])
+
+    def update(
+        self, key_states: torch.Tensor, value_states: torch.Tensor, *_: Any, **__: Any
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Write the new columns and return all, as views."""
+        if self.keys is None:
+            self.lazy_initialization(key_states, value_states)
+        rows, length = key_states.shape[0], key_states.shape[-2]
+        start = self._owner.columns
+        stop = start + length
+        self.keys[:rows, :, start:stop] = key_states
+        self.values[:rows, :, start:stop] = value_states
+        return self.keys[:rows, :, :stop], self.values[:rows, :, :stop]
+
+    def get_seq_length(self) -> int:
+        """Columns before this forward."""
+        return self._owner.columns
+
+    def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
+        """Length and offset of what the mask covers."""
+        return self._owner.columns + query_length, 0
+
+    def get_max_length(self) -> int:
+        """None: the owner sees to it that there is room."""
+        return -1
+
+
+class Staging:
+    """The keys and values of one sequence while its prompt is read."""
+
+    def __init__(self, layers: int, length: int) -> None:
+        self.columns = 0
+        self.capacity = (1, length)
+        self.cache = Cache(layers=[_GrowingLayer(self) for _ in range(layers)])
+
+
+class Rows:
+    """The keys and values of the rows of one batch, aligned at their ends.
+
+    Every row's newest token is in the last used column, so one more column serves all rows at once
+    whatever their lengths; the columns before a row's first token are masked. `lengths[i]` is the
+    number of tokens of row i. Masked columns hold finite numbers: a masked NaN would still spread.
+    """
+
+    def __init__(self, layers: int) -> None:
+        self.lengths: list[int] = []
+        self.columns = 0
+        self.capacity = (0, 0)
+        self.cache = Cache(layers=[_GrowingLayer(self) for _ in range(layers)])
+        self._mask = torch.zeros(0, 0, dtype=torch.bool)
+
+    def mask(self) -> torch.Tensor:
+        """Which columns belong to which row, with the column of the next token: (rows, columns + 1)."""
+        rows = len(self.lengths)
+        self._mask[:rows, self.columns] = True
+        return self._mask[:rows, : self.columns + 1]
+
+    def insert(self, staged: Staging, *, bound: int) -> None:
+        """Append a row with a staged sequence's keys and values. `bound`: columns never to exceed."""
+        length = staged.columns
+        if not self.lengths:
+            self.columns = 0
+        row, columns = len(self.lengths), max(self.columns, length)
+        self._make_room(row + 1, columns + 1, bound, shift=columns - self.columns)
+        for layer, source in zip(self.cache.layers, staged.cache.layers, strict=True):
+            if source.keys is None:
+                continue
+            if layer.keys is None:
+                layer.lazy_initialization(source.keys, source.values)
+            for target, origin in ((layer.keys, source.keys), (layer.values, source.values)):
+                target[row, :, : columns - length] = 0
+                target[row, :, columns - length : columns] = origin[0, :, :length]
+        self._mask[row, : columns - length] = False
+        self._mask[row, columns - length : columns] = True
+        self._mask[row, columns:] = False
+        self.lengths.append(length)
+
+    def advance(self) -> None:
+        """The forward over the column after the last has succeeded."""
+        self.columns += 1
+        self.lengths = [length + 1 for length in self.lengths]
+
+    def make_room(self, bound: int) -> None:
+        """See to it that the next token has a column, and that columns no row uses are given back."""
+        longest = max(self.lengths)
+        unused = self.columns - longest
+        # Attention reads unused columns too, so they go once they are half of all; moving costs a copy.
+        if unused and (self.columns + 1 > bound or unused * 2 > max(self.columns, 64)):
+            self._shift(-unused)
+        self._make_room(len(self.lengths), self.columns + 1, bound, shift=0)
+
+    def remove(self, row: int) -> None:
+        """Take a row out; the last row takes its place."""
+        last = len(self.lengths) - 1
+        if row != last:
+            for layer in self.cache.layers:
+                if layer.keys is not None:
+                    layer.keys[row, :, : self.columns] = layer.keys[last, :, : self.columns]
+                    layer.values[row, :, : self.columns] = layer.values[last, :, : self.columns]
+            self._mask[row] = self._mask[last]
+            self.lengths[row] = self.lengths[last]
+        self.lengths.pop()
+
+    def empty(self) -> None:
+        """The last row has gone: give the memory back."""
+        self.lengths, self.columns, self.capacity = [], 0, (0, 0)
+        self._mask = torch.zeros(0, 0, dtype=torch.bool)
+        for layer in self.cache.layers:
+            layer.keys = layer.values = None
+
+    def _make_room(self, rows: int, columns: int, bound: int, *, shift: int) -> None:
+        """Room for so many rows and columns, what is there moved `shift` columns to the right."""
+        if rows <= self.capacity[0] and columns <= self.capacity[1]:
+            if shift:
+                self._shift(shift)
+            return
+        # Half as much again, so that a long answer is copied a few times and not for every 128 tokens.
+        wanted = max(columns, min(self.capacity[1] * 3 // 2, bound))
+        capacity = (max(round_rows(rows), self.capacity[0]), max(round_columns(wanted), self.capacity[1]))
+        used, end = len(self.lengths), self.columns
+        for layer in self.cache.layers:
+            if layer.keys is not None:
+                layer.keys = _moved(layer.keys, capacity, used, end, shift)
+                layer.values = _moved(layer.values, capacity, used, end, shift)
+        mask = torch.zeros(capacity, dtype=torch.bool)
+        mask[:used, shift : shift + end] = self._mask[:used, :end]
+        self._mask = mask
+        self.capacity = capacity
+        self.columns += shift
+
+    def _shift(self, by: int) -> None:
+        """Move all rows by so many columns, to the left if negative."""
+        used, end = len(self.lengths), self.columns
+        source = slice(max(-by, 0), end)
+        target = slice(max(by, 0), end + by)
+        for layer in self.cache.layers:
+            if layer.keys is not None:
+                for buffer in (layer.keys, layer.values):
+                    buffer[:used, :, target] = buffer[:used, :, source].clone()
+                    buffer[:used, :, : max(by, 0)] = 0
+        moved = self._mask[:used, source].clone()
+        self._mask[:used] = False
+        self._mask[:used, target] = moved
+        self.columns += by
+
+
+def _moved(
+    buffer: torch.Tensor, capacity: tuple[int, int], rows: int, columns: int, shift: int
+) -> torch.Tensor:
+    larger = buffer.new_zeros(capacity[0], buffer.shape[1], capacity[1], buffer.shape[3])
+    larger[:rows, :, shift : shift + columns] = buffer[:rows, :, :columns]
+    return larger

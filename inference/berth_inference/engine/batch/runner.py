@@ -1,0 +1,82 @@
+"""Runs the model: prompts in chunks, and one token for all rows of a batch."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from contextlib import nullcontext
+from typing import Any
+
+import torch
+
+from berth_inference.engine.batch.kv_cache import Rows, Staging
+from berth_inference.engine.batch.rope import RopeRegimes
+from berth_inference.engine.batch.scheduler import Regime
+
+
+class Runner:
+    """Owns the keys and values of everything that runs. Called from one thread only.
+
+    Uses the model's standard forward, so every architecture behaves as transformers has it.
+    """
+
+    def __init__(self, model: Any, rope: RopeRegimes) -> None:
+        self._model = model
+        self._rope = rope
+        self._device = model.device
+        self._layers = int(model.config.get_text_config().num_hidden_layers)
+        accepted = inspect.signature(model.forward).parameters
+        self._takes_positions = "position_ids" in accepted
+        # Of a prompt only the last token's logits are wanted, and a vocabulary for each would be large.
+        self._last_only: dict[str, Any] = {"logits_to_keep": 1} if "logits_to_keep" in accepted else {}
+        self._batches = {regime: Rows(self._layers) for regime in Regime}
+
+    def batch(self, regime: Regime) -> Rows:
+        """The rows of a regime."""
+        return self._batches[regime]
+
+    def stage(self, length: int) -> Staging:
+        """A place to read `length` tokens into."""
+        return Staging(self._layers, length)
+
+    def prefill(self, staging: Staging, tokens: Sequence[int], regime: Regime) -> torch.Tensor:
+        """Read the next tokens of a sequence. Returns the logits after them, (1, vocabulary), float32.
+
+        `regime` is that of the whole sequence, of which this may be the first part.
+        """
+        start, stop = staging.columns, staging.columns + len(tokens)
+        with self._rope.long() if regime is Regime.LONG else nullcontext():
+            logits = self._forward(
+                torch.tensor([tokens]),
+                torch.ones(1, stop, dtype=torch.bool),
+                torch.arange(start, stop)[None],
+                staging.cache,
+            )
+        staging.columns = stop
+        return logits
+
+    def step(self, regime: Regime, tokens: Sequence[int], bound: int) -> torch.Tensor:
+        """One more token for each row. Returns the logits after it, (rows, vocabulary), float32.
+
+        A forward that raises leaves the rows as they were, so it can be repeated with fewer.
+        """
+        rows = self._batches[regime]
+        rows.make_room(bound)
+        logits = self._forward(
+            torch.tensor(tokens)[:, None], rows.mask(), torch.tensor(rows.lengths)[:, None], rows.cache
+        )
+        rows.advance()
+        return logits
+
+    def _forward(
+        self, ids: torch.Tensor, mask: torch.Tensor, positions: torch.Tensor, cache: Any
+    ) -> torch.Tensor:
+        arguments: dict[str, Any] = {"attention_mask": mask.to(self._device)}
+        if self._takes_positions:
+            arguments["position_ids"] = positions.to(self._device)
+        output = self._model(
+            ids.to(self._device), past_key_values=cache, use_cache=True, **arguments, **self._last_only
+        )
+        # A copy: what is chosen from may be changed in place, and the rest of a long prompt's goes.
+        logits: torch.Tensor = output.logits[:, -1].to(copy=True, dtype=torch.float32)
+        return logits
