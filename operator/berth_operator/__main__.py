@@ -9,7 +9,10 @@ from berth_operator.settings import SettingsError, settings_from
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the operator; return its exit status: 2 for unusable settings, 1 without a cluster or presets."""
+    """Run the operator; return its exit status.
+
+    2 for unusable settings; 1 without a cluster or presets, or when it may not write any more.
+    """
     parser = argparse.ArgumentParser(prog="berth_operator", description="The Berth operator.")
     parser.add_subparsers(dest="command", required=True).add_parser(
         "run", help="reconcile Workspaces until stopped; settings come from BERTH_* environment variables"
@@ -22,13 +25,14 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     # Imported late: a wrong setting is told in a tenth of a second, not after kopf has loaded.
     from berth_operator.kube import NoCluster
+    from berth_operator.leadership import LeadershipLost
     from berth_operator.presets import PresetError
     from berth_operator.process import configure_logging, run
 
     configure_logging(settings)
     try:
         asyncio.run(run(settings))
-    except (NoCluster, PresetError) as error:
+    except (LeadershipLost, NoCluster, PresetError) as error:
         print(f"berth_operator: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

@@ -1,8 +1,14 @@
 """The operator as a process: connect, list, watch, reconcile, until told to stop."""
 
 import asyncio
+import contextlib
 import logging
+import os
+import signal
+import uuid
+from collections.abc import AsyncIterator, Coroutine
 from datetime import UTC, datetime
+from typing import Any
 
 import kopf
 
@@ -10,6 +16,7 @@ from berth_operator.cluster_cache import ClusterCache
 from berth_operator.controller import Controller, ResourceMissing
 from berth_operator.handlers import watch_registry, watch_settings
 from berth_operator.kube import KubeClient, KubeError
+from berth_operator.leadership import Leadership
 from berth_operator.presets import load_presets
 from berth_operator.probes import probe_server
 from berth_operator.reconcile import Reconciler
@@ -23,6 +30,11 @@ START_RETRY_SECONDS = 3.0
 def rfc3339_now() -> str:
     """Return the present moment as Kubernetes writes times."""
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def microtime_now() -> str:
+    """Return the present moment as Leases have it."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 def configure_logging(settings: Settings) -> None:
@@ -43,7 +55,8 @@ async def run(settings: Settings) -> None:
         cache = ClusterCache()
         reconciler = Reconciler(client, cache, catalogue, settings, rfc3339_now)
         controller = Controller(client, cache, reconciler, settings)
-        async with probe_server(controller, settings.liveness_port):
+        leadership = _leadership(client, settings)
+        async with probe_server(controller, settings.liveness_port, leadership), _led(leadership) as lost:
             await _start(controller)
             try:
                 await kopf.operator(
@@ -52,9 +65,57 @@ async def run(settings: Settings) -> None:
                     standalone=True,
                     clusterwide=not settings.watch_namespaces,
                     namespaces=settings.watch_namespaces,
+                    stop_flag=lost,
                 )
             finally:
                 await controller.stop()
+
+
+def _leadership(client: KubeClient, settings: Settings) -> Leadership | None:
+    if settings.leader_election is None:
+        return None
+    # The pod's name tells people who leads; the rest tells a restarted container from the one before it.
+    identity = f"{os.environ.get('HOSTNAME', 'operator')}_{uuid.uuid4().hex[:8]}"
+    return Leadership(client, settings.leader_election, identity, microtime_now)
+
+
+@contextlib.asynccontextmanager
+async def _led(leadership: Leadership | None) -> AsyncIterator[asyncio.Event | None]:
+    """Wait until this operator leads, and keep leading while the context lasts. The event says that it no longer does.
+
+    Raises `LeadershipLost` at the end if it was lost.
+    """
+    if leadership is None:
+        yield None
+        return
+    if not await _unless_stopped(leadership.acquire()):
+        raise SystemExit(0)
+    lost = asyncio.Event()
+    keeping = asyncio.create_task(leadership.keep(), name="lease")
+    keeping.add_done_callback(lambda _: lost.set())
+    try:
+        yield lost
+    finally:
+        keeping.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await keeping
+        await leadership.release()
+
+
+async def _unless_stopped(waiting: Coroutine[Any, Any, None]) -> bool:
+    """Wait for something, or for SIGTERM or SIGINT; return whether it came. kopf takes the signals over later."""
+    loop, task = asyncio.get_running_loop(), asyncio.ensure_future(waiting)
+    stops = (signal.SIGTERM, signal.SIGINT)
+    for number in stops:
+        loop.add_signal_handler(number, task.cancel)
+    try:
+        await task
+    except asyncio.CancelledError:
+        return False
+    finally:
+        for number in stops:
+            loop.remove_signal_handler(number)
+    return True
 
 
 async def _start(controller: Controller) -> None:

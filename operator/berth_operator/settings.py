@@ -43,6 +43,10 @@ class Settings:
     liveness_port: int = 8080
     """`BERTH_LIVENESS_PORT`: `/healthz` and `/readyz`; 0 turns them off."""
 
+    leader_election: tuple[str, str] | None = None
+    """`BERTH_LEADER_ELECTION`: `namespace/name` of the Lease that operators beside this one share; unset means that
+    there is none beside it."""
+
 
 def _names(value: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in value.split(",") if name.strip())
@@ -74,6 +78,11 @@ def settings_from(environment: Mapping[str, str]) -> Settings:
     presets_dir = Path(found["BERTH_PRESETS_DIR"]) if "BERTH_PRESETS_DIR" in found else None
     if presets_dir is not None and not presets_dir.is_dir():
         raise SettingsError(f"BERTH_PRESETS_DIR names no folder: {presets_dir}")
+    lease = tuple(part.strip() for part in found.get("BERTH_LEADER_ELECTION", "").split("/"))
+    if "BERTH_LEADER_ELECTION" in found and (len(lease) != 2 or not all(lease)):
+        raise SettingsError(
+            f"BERTH_LEADER_ELECTION must be NAMESPACE/NAME of a Lease, not {found['BERTH_LEADER_ELECTION']!r}"
+        )
     return Settings(
         watch_namespaces=_names(found.get("BERTH_WATCH_NAMESPACES", "")),
         presets_dir=presets_dir,
@@ -84,4 +93,5 @@ def settings_from(environment: Mapping[str, str]) -> Settings:
         workers=int(number("BERTH_WORKERS", defaults.workers, 1)),
         log_format=log_format,
         liveness_port=int(number("BERTH_LIVENESS_PORT", defaults.liveness_port, 0)),
+        leader_election=(lease[0], lease[1]) if len(lease) == 2 else None,
     )
