@@ -11,6 +11,7 @@ import aiohttp
 from berth_local.agent.cache import Cache
 from berth_local.agent.client import (
     DEPLOYMENTS,
+    ENDPOINT_SLICES,
     EVENTS,
     NODES,
     PODS,
@@ -38,7 +39,7 @@ RULES = Rules(
     image_retry=Backoff(first_seconds=0.2, longest_seconds=1.0),
     capacity={"cpu": "64", "memory": "64Gi"},
 )
-WATCHED = (DEPLOYMENTS, REPLICA_SETS, PODS, SERVICES, EVENTS, NODES, SECRETS)
+WATCHED = (DEPLOYMENTS, REPLICA_SETS, PODS, SERVICES, ENDPOINT_SLICES, EVENTS, NODES, SECRETS)
 
 
 class Cluster:
@@ -103,6 +104,16 @@ class Cluster:
             return ((service or {}).get("metadata", {}).get("annotations") or {}).get("berth.dev/endpoint")
 
         return await self.until(known)
+
+    async def serving(self, pods: int = 1) -> str:
+        """Wait until a Service forwards to that many pods, and return its address."""
+
+        def forwards() -> bool:
+            shown = [one for found in self.caches["endpointslices"] for one in found.get("endpoints") or ()]
+            return sum(one["conditions"]["ready"] for one in shown) == pods
+
+        await self.until(forwards)
+        return await self.endpoint()
 
     async def ask(self, url: str) -> dict[str, Any]:
         async with self.web.get(url) as response:

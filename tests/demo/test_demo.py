@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 BERTH = [sys.executable, "-m", "berth_operator.cli"]
@@ -106,9 +107,7 @@ def berth_local(*arguments: str, env: dict[str, str]) -> Iterator[tuple[subproce
 
 
 def server_of(kubeconfig: str) -> str:
-    found = re.search(r"server: (\S+)", Path(kubeconfig).read_text())
-    assert found is not None
-    return found[1].strip("'\"")
+    return str(yaml.safe_load(Path(kubeconfig).read_text())["clusters"][0]["cluster"]["server"])
 
 
 def pods(url: str) -> list[dict[str, object]]:

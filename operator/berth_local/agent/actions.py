@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,8 +73,10 @@ async def _http(action: Mapping[str, Any], target: Target) -> str | None:
             if 200 <= response.status < 400:
                 return None
             return f"HTTP probe failed with statuscode: {response.status}"
+    except aiohttp.ClientConnectorError as error:
+        return f'Get "{url}": {_refusal(endpoint, error.os_error)}'
     except (aiohttp.ClientError, OSError, ValueError) as error:
-        return f'Get "{url}": {error}'
+        return f'Get "{url}": {error or type(error).__name__}'
 
 
 async def _tcp(action: Mapping[str, Any], target: Target) -> str | None:
@@ -83,11 +86,16 @@ async def _tcp(action: Mapping[str, Any], target: Target) -> str | None:
     try:
         _, writer = await asyncio.open_connection(*endpoint)
     except OSError as error:
-        return f"dial tcp {endpoint[0]}:{endpoint[1]}: {error.strerror or error}"
+        return _refusal(endpoint, error)
     writer.close()
     with contextlib.suppress(OSError):
         await writer.wait_closed()
     return None
+
+
+def _refusal(endpoint: tuple[str, int], error: OSError) -> str:
+    why = os.strerror(error.errno).lower() if error.errno else str(error)
+    return f"dial tcp {endpoint[0]}:{endpoint[1]}: connect: {why}"
 
 
 async def _exec(command: Sequence[str], target: Target) -> str | None:

@@ -60,23 +60,37 @@ async def control_plane(
 
 @contextlib.contextmanager
 def log_to(path: Path) -> Iterator[None]:
-    """Send this process's log to a file: what is printed is for people."""
+    """Send this process's log to a file, and its warnings to standard error too, as they are for people."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         handler = logging.FileHandler(path)
     except OSError as error:
         raise CliError(f"cannot write to {path.parent}: {error.strerror}") from None
     handler.setFormatter(logging.Formatter(LOG_FORMAT))
+    warnings = logging.StreamHandler()
+    warnings.setLevel(logging.WARNING)
+    warnings.setFormatter(_OneLine("berth: %(message)s"))
     root = logging.getLogger()
     level = root.level
-    root.addHandler(handler)
+    handlers = (handler, warnings)
+    for one in handlers:
+        root.addHandler(one)
     root.setLevel(logging.INFO)
     try:
         yield
     finally:
-        root.removeHandler(handler)
+        for one in handlers:
+            root.removeHandler(one)
+            one.close()
         root.setLevel(level)
-        handler.close()
+
+
+class _OneLine(logging.Formatter):
+    """Leaves tracebacks to the file."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        record.message = record.getMessage()
+        return self.formatMessage(record)
 
 
 def require(*modules: str) -> None:
