@@ -113,7 +113,7 @@ class Collector:
             return
         body = {**stored.body, "metadata": meta}
         if meta.get("deletionTimestamp") and is_finished(resource, body):
-            self._store.delete(table, key, body)
+            self._store.delete(table, key)
         else:
             self._store.put(table, body)
 

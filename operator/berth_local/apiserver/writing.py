@@ -180,7 +180,9 @@ class Writer:
         meta = body["metadata"]
         if meta.get("deletionTimestamp") and is_finished(resource, body):
             key: Key = (meta.get("namespace", ""), meta["name"])
-            return self.store.delete(resource.table, key, body)
+            gone = self.store.delete(resource.table, key)
+            meta["resourceVersion"] = str(gone.revision)
+            return Stored(body, gone.revision)
         return self.store.put(resource.table, body)
 
     def _check_namespace(self, resource: Resource, namespace: str, name: str) -> None:
