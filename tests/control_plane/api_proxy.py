@@ -45,6 +45,7 @@ class Request:
     method: str
     path: str
     query: dict[str, str]
+    agent: str
     status: int
 
     @property
@@ -54,9 +55,6 @@ class Request:
     @property
     def is_watch(self) -> bool:
         return self.query.get("watch") in ("true", "1")
-
-    def is_list_of(self, plural: str) -> bool:
-        return self.method == "GET" and self.path.endswith(f"/{plural}") and not self.is_watch
 
     def __str__(self) -> str:
         return f"{self.method} {self.path} -> {self.status}"
@@ -92,9 +90,6 @@ class ApiProxy:
     def writes(self, since: int = 0) -> list[str]:
         """The writes from the given position in `requests` on, each as a line."""
         return [str(request) for request in self.requests[since:] if request.is_write]
-
-    def lists(self, plural: str, since: int = 0) -> int:
-        return sum(request.is_list_of(plural) for request in self.requests[since:])
 
     def cut(self, *, forget: bool = False) -> None:
         """Break every connection and refuse new ones. With `forget`, each kind's first watch afterwards is told
@@ -190,7 +185,8 @@ class ApiProxy:
             return answer
 
     def _note(self, request: web.Request, status: int) -> None:
-        self.requests.append(Request(request.method, request.path, dict(request.query), status))
+        agent = request.headers.get("User-Agent", "")
+        self.requests.append(Request(request.method, request.path, dict(request.query), agent, status))
 
 
 def _hang_up(request: web.Request) -> web.Response:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from berth_operator.api.names import API_VERSION, KIND
-from berth_operator.cluster_cache import DEPLOYMENTS, SERVICES, WORKSPACES
+from berth_operator.cluster_cache import DEPLOYMENTS, EVENTS, SERVICES, WORKSPACES
 from berth_operator.kube import Conflict, KubeClient, NotFound, Object, Resource
 
 PATIENCE_SECONDS = 30.0
@@ -144,6 +144,24 @@ class Cluster(KubeClient):
         await eventually(
             lambda: self.get(resource, self.namespace, name), lambda seen: seen is None, f"{name} is gone"
         )
+
+    async def events(self, name: str) -> list[Object]:
+        """The Events about a Workspace."""
+        live = await self.list_all(EVENTS, self.namespace)
+        about = ("Workspace", name)
+        return [
+            item
+            for item in live
+            if (item["involvedObject"].get("kind"), item["involvedObject"].get("name")) == about
+        ]
+
+    async def caught_up(self, history: list[Object], latest: Object) -> None:
+        """Wait until a history has come to this version of an object."""
+
+        async def versions() -> list[int]:
+            return list(map(version, history))
+
+        await eventually(versions, lambda seen: version(latest) in seen, "the history's end")
 
     @asynccontextmanager
     async def history(self, resource: Resource) -> AsyncIterator[list[Object]]:

@@ -5,17 +5,21 @@ Where a controller manager runs, it makes the pods and counts them; elsewhere th
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
 from berth_operator.api.names import LABEL_WORKSPACE
 from berth_operator.cluster_cache import DEPLOYMENTS, PODS
-from berth_operator.kube import Object
+from berth_operator.kube import NotFound, Object
 from berth_operator.plan.differences import digest
 from control_plane.cluster import Cluster, eventually
 from control_plane.planes import TEST_NODE
 
 TEMPLATE_HASH = "pod-template-hash"
+AT_ONCE = 8
 
 
 class FakeNodes:
@@ -25,47 +29,69 @@ class FakeNodes:
         self._cluster = cluster
         self._has_controllers = has_controllers
 
-    async def serve(self, name: str) -> Object:
-        """Have every pod of the present template run and be ready; return the Deployment that says so."""
+    async def serve(self, *names: str) -> None:
+        """Have every pod of these Workspaces' present templates run and be ready, and counted as available."""
+        await self._settle(names, lambda pod: None if _is_ready(pod) else running(pod), _is_complete)
 
-        async def settle() -> Object | None:
-            return await self._settle(name, lambda pod: None if _is_ready(pod) else running(pod))
-
-        seen: Object = await eventually(settle, _is_complete, f"Deployment {name} is available")
-        return seen
-
-    async def crash(self, name: str, **how: Any) -> Object:
-        """Have every pod's server end again and again; return the Deployment that counts none available."""
-
-        async def settle() -> Object | None:
-            return await self._settle(name, lambda pod: None if _has_crashed(pod) else crashed(pod, **how))
-
-        seen: Object = await eventually(
-            settle, lambda live: live and not _count(live, "availableReplicas"), f"Deployment {name} is down"
+    async def crash(self, name: str, **how: Any) -> None:
+        """Have every pod's server end again and again, until none is counted as available."""
+        await self._settle(
+            [name],
+            lambda pod: None if _has_crashed(pod) else crashed(pod, **how),
+            lambda live: not _count(live, "availableReplicas"),
         )
-        return seen
 
     async def pods(self, name: str) -> list[Object]:
         return await self._cluster.list_all(PODS, self._cluster.namespace, f"{LABEL_WORKSPACE}={name}")
 
-    async def _settle(self, name: str, report: Any) -> Object | None:
-        """One round: make and count pods if nobody else does, and report of each what is not reported yet."""
-        deployment = await self._cluster.deployment(name)
-        if deployment is None:
-            return None
-        if not self._has_controllers:
-            await self._make_pods(deployment)
-        for pod in await self.pods(name):
-            if pod["metadata"].get("deletionTimestamp"):
-                await self._cluster.delete(PODS, pod["metadata"]["name"], grace=0)
-                continue
+    async def _settle(
+        self,
+        names: Sequence[str],
+        report: Callable[[Object], Object | None],
+        settled: Callable[[Object], bool],
+    ) -> None:
+        """Make and count pods if nobody else does, and report of each what is to be reported, until it is settled."""
+        waiting = set(names)
+
+        async def go_round() -> set[str]:
+            live = await self._cluster.list_all(DEPLOYMENTS, self._cluster.namespace)
+            deployments = {item["metadata"]["name"]: item for item in live}
+            waiting.difference_update(
+                name for name in tuple(waiting) if name in deployments and settled(deployments[name])
+            )
+            due = [deployments[name] for name in waiting if name in deployments]
+            if not self._has_controllers:
+                await self._for_each(due, self._make_pods)
+            pods = await self._cluster.list_all(PODS, self._cluster.namespace, LABEL_WORKSPACE)
+            mine = [pod for pod in pods if pod["metadata"]["labels"][LABEL_WORKSPACE] in waiting]
+            await self._for_each(mine, lambda pod: self._tell(pod, report(pod)))
+            if not self._has_controllers:
+                await self._for_each(due, self._count_pods)
+            return waiting
+
+        await eventually(go_round, lambda left: not left, "the pods of every Deployment run as told")
+
+    async def _for_each(self, items: Iterable[Object], work: Callable[[Object], Awaitable[None]]) -> None:
+        at_once = asyncio.Semaphore(AT_ONCE)
+
+        async def one(item: Object) -> None:
+            async with at_once:
+                await work(item)
+
+        await asyncio.gather(*map(one, items))
+
+    async def _tell(self, pod: Object, status: Object | None) -> None:
+        """Do what a kubelet does of a pod: let it end if it is to end, else take it and report of it."""
+        name = pod["metadata"]["name"]
+        if pod["metadata"].get("deletionTimestamp"):
+            await self._cluster.delete(PODS, name, grace=0)
+            return
+        # A pod may be taken away at any time: a rollout replaces it.
+        with suppress(NotFound):
             if not pod["spec"].get("nodeName"):
                 await self._bind(pod)
-            if (status := report(pod)) is not None:
-                await self._cluster.edit(PODS, pod["metadata"]["name"], {"status": status}, "status")
-        if not self._has_controllers:
-            await self._count_pods(deployment)
-        return await self._cluster.deployment(name)
+            if status is not None:
+                await self._cluster.edit(PODS, name, {"status": status}, "status")
 
     async def _bind(self, pod: Object) -> None:
         name = pod["metadata"]["name"]
@@ -169,9 +195,7 @@ def _count(deployment: Object, field: str) -> int:
     return int((deployment.get("status") or {}).get(field) or 0)
 
 
-def _is_complete(deployment: Object | None) -> bool:
-    if deployment is None:
-        return False
+def _is_complete(deployment: Object) -> bool:
     wanted = deployment["spec"]["replicas"]
     seen = _count(deployment, "observedGeneration") >= deployment["metadata"]["generation"]
     fields = ("replicas", "updatedReplicas", "availableReplicas")

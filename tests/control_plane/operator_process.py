@@ -6,13 +6,16 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from berth_operator.api.names import FIELD_MANAGER
 from control_plane.api_proxy import ApiProxy
-from control_plane.cluster import eventually
+from control_plane.cluster import POLL_SECONDS, eventually
 
+START_SECONDS = 30.0
 STOP_SECONDS = 5.0
 """A pod that takes longer to stop holds up every rollout of the operator."""
 
@@ -36,7 +39,10 @@ class OperatorProcess:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> int:
-        """Start it; return the position in the proxy's `requests` where its own begin."""
+        """Start it and wait until it asks something; return where its requests begin in the proxy's `requests`.
+
+        Raises RuntimeError, with the end of its log, where it never does.
+        """
         since = len(self.proxy.requests)
         with self.log_file.open("ab") as log:
             self._process = subprocess.Popen(
@@ -47,6 +53,11 @@ class OperatorProcess:
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )
+        deadline = time.monotonic() + START_SECONDS
+        while len(self.proxy.requests) == since:
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"the operator does not start:\n{self._tail()}")
+            time.sleep(POLL_SECONDS)
         return since
 
     @property
@@ -60,10 +71,10 @@ class OperatorProcess:
 
     def kill(self) -> None:
         """End it as a crash of its node would: no signal that it could act on."""
-        assert self._process is not None, "the operator does not run"
-        self._process.send_signal(signal.SIGKILL)
-        self._process.wait()
-        self._process = None
+        process, self._process = self._process, None
+        if process is not None:
+            process.send_signal(signal.SIGKILL)
+            process.wait()
 
     def stop(self) -> None:
         """End it as Kubernetes would. Fails if it is slow, ends with an error, or was ever at a loss."""
@@ -96,10 +107,14 @@ class OperatorProcess:
         since = len(self.proxy.requests)
 
         async def lists() -> int:
-            # Pods come last. kopf's own lists when a watch starts over carry a limit.
-            return self.proxy.lists("pods", since)
+            # Pods are listed last. The watches list, too, but under another name than the operator's own.
+            return sum(
+                (request.method, request.agent, request.path.rpartition("/")[2])
+                == ("GET", FIELD_MANAGER, "pods")
+                for request in self.proxy.requests[since:]
+            )
 
-        await eventually(lists, lambda count: count >= times, "resyncs")
+        await eventually(lists, lambda count: count >= times, f"lists of everything; {self._tail()}")
 
     def _tail(self) -> str:
         return "\n".join(self.log.splitlines()[-25:])
@@ -113,8 +128,8 @@ def operator_process(
     workdir.mkdir(parents=True, exist_ok=True)
     with ApiProxy(kubeconfig).running() as proxy:
         operator = OperatorProcess(workdir, proxy, namespace, settings)
-        operator.start()
         try:
+            operator.start()
             yield operator
         except BaseException:
             operator.kill()

@@ -66,17 +66,19 @@ async def test_ready_is_never_said_before_the_deployment_is_available(
     async with cluster.history(WORKSPACES) as workspaces, cluster.history(DEPLOYMENTS) as deployments:
         await cluster.create_workspace(name, preset={"name": "phi-3-mini-4k-instruct"})
         await cluster.edit(WORKSPACES, name, {"resource": {"count": 2}})
+        first = await cluster.deployed(name, lambda live: live["spec"]["replicas"] == 2)
         await nodes.serve(name)
         await cluster.reported(name, "Serving")
         # A new template: until its pods serve, the Workspace does not, though the old pods do.
         await cluster.edit(
             WORKSPACES, name, {"inference": {"preset": {"presetOptions": {"modelAccessSecret": "hub"}}}}
         )
+        await cluster.deployed(
+            name, lambda live: live["metadata"]["generation"] > first["metadata"]["generation"]
+        )
         await nodes.serve(name)
         ready = await cluster.reported(name, "Serving")
-        await eventually(
-            lambda: _values(workspaces), lambda seen: version(ready) in map(version, seen), "history"
-        )
+        await cluster.caught_up(workspaces, ready)
     said = [item for item in workspaces if is_ready(item)]
     assert said
     for workspace in workspaces:
@@ -89,10 +91,6 @@ async def test_ready_is_never_said_before_the_deployment_is_available(
         assert status["updatedReplicas"] == status["availableReplicas"] == status["replicas"] == 2
     generations = {condition(item)["observedGeneration"] for item in said}
     assert len(generations) == 2
-
-
-async def _values(seen: list[Object]) -> list[Object]:
-    return list(seen)
 
 
 async def test_a_crash_ends_ready_and_names_the_cause(cluster: Cluster, nodes: FakeNodes, name: str) -> None:
