@@ -6,6 +6,7 @@ from typing import Any
 
 from berth_operator.api.names import API_VERSION, LABEL_WORKSPACE, PLURAL
 from berth_operator.kube import Resource
+from berth_operator.node_cache import NodeCache
 from berth_operator.plan.observed import Observed
 
 Object = dict[str, Any]
@@ -16,15 +17,27 @@ WORKSPACES = Resource(API_VERSION, PLURAL)
 DEPLOYMENTS = Resource("apps/v1", "deployments")
 SERVICES = Resource("v1", "services")
 PODS = Resource("v1", "pods")
+REPLICA_SETS = Resource("apps/v1", "replicasets")
+NODES = Resource("v1", "nodes")
 EVENTS = Resource("v1", "events")
+CONFIG_MAPS = Resource("v1", "configmaps")
 
 WATCHED: tuple[tuple[Resource, str], ...] = (
     (WORKSPACES, ""),
     (DEPLOYMENTS, LABEL_WORKSPACE),
     (SERVICES, LABEL_WORKSPACE),
+    (REPLICA_SETS, LABEL_WORKSPACE),
+    (NODES, ""),
     (PODS, LABEL_WORKSPACE),
 )
 """Every kind that is watched, with the label that its objects must carry ("" for all of them)."""
+
+OPTIONAL = frozenset({REPLICA_SETS, NODES})
+"""Kinds that the operator does without where it may not read them: a diagnosis says less then. A Role cannot grant
+nodes, so an operator of single namespaces never has them."""
+
+GATHERED = frozenset({PODS, REPLICA_SETS})
+"""Kinds of which a Workspace has any number, under names of their own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +60,12 @@ class ClusterCache:
 
     def __init__(self) -> None:
         self._objects: dict[Resource, dict[tuple[str, str], Object]] = {
-            resource: {} for resource, _ in WATCHED
+            resource: {} for resource, _ in WATCHED if resource is not NODES
         }
-        self._pods: dict[Key, set[tuple[str, str]]] = {}
+        self._gathered: dict[Resource, dict[Key, set[tuple[str, str]]]] = {
+            resource: {} for resource in GATHERED
+        }
+        self.nodes = NodeCache()
 
     def put(self, resource: Resource, obj: Object) -> Key:
         """Keep an object, unless a newer version of it is already known; return its Workspace's key."""
@@ -59,10 +75,9 @@ class ClusterCache:
         key = key_of(resource, obj)
         if known is not None and _is_older(obj, known):
             return key
-        slim = {**obj, "metadata": {name: value for name, value in meta.items() if name != "managedFields"}}
-        self._objects[resource][identity] = slim
-        if resource is PODS:
-            self._pods.setdefault(key, set()).add(identity)
+        self._objects[resource][identity] = _slim(resource, obj)
+        if resource in GATHERED:
+            self._gathered[resource].setdefault(key, set()).add(identity)
         return key
 
     def remove(self, resource: Resource, obj: Object) -> Key:
@@ -74,8 +89,8 @@ class ClusterCache:
         # A deletion reported late must not remove an object of the same name that came after it.
         if known is not None and known["metadata"].get("uid") == meta.get("uid"):
             del self._objects[resource][identity]
-            if resource is PODS:
-                self._forget_pod(key, identity)
+            if resource in GATHERED:
+                self._forget(resource, key, identity)
         return key
 
     def replace(
@@ -109,21 +124,54 @@ class ClusterCache:
 
     def snapshot(self, key: Key) -> Snapshot:
         """Return what is known of one Workspace."""
-        pods = (self._objects[PODS].get(identity) for identity in self._pods.get(key, ()))
         return Snapshot(
             self._objects[WORKSPACES].get(key),
             Observed(
                 self._objects[DEPLOYMENTS].get(key),
                 self._objects[SERVICES].get(key),
-                tuple(pod for pod in pods if pod is not None),
+                self._gather(PODS, key),
+                self._gather(REPLICA_SETS, key),
+                self.nodes.all,
             ),
         )
 
-    def _forget_pod(self, key: Key, identity: tuple[str, str]) -> None:
-        pods = self._pods.get(key, set())
-        pods.discard(identity)
-        if not pods:
-            self._pods.pop(key, None)
+    def all_pods(self) -> tuple[Object, ...]:
+        """Return the pods of every Workspace."""
+        return tuple(self._objects[PODS].values())
+
+    def concerned_by_nodes(self) -> set[Key]:
+        """Return the Workspaces that a change of nodes may concern: those that do not serve, and those that may stop.
+
+        A node that fails takes its pods' readiness along, which the pods' own watch tells of.
+        """
+        return {key for key, obj in self._objects[WORKSPACES].items() if not _serves(obj)}
+
+    def _gather(self, resource: Resource, key: Key) -> tuple[Object, ...]:
+        found = (self._objects[resource].get(identity) for identity in self._gathered[resource].get(key, ()))
+        return tuple(obj for obj in found if obj is not None)
+
+    def _forget(self, resource: Resource, key: Key, identity: tuple[str, str]) -> None:
+        gathered = self._gathered[resource].get(key, set())
+        gathered.discard(identity)
+        if not gathered:
+            self._gathered[resource].pop(key, None)
+
+
+def _slim(resource: Resource, obj: Object) -> Object:
+    """An object without what nobody asks it for: a thousand of each stay in memory."""
+    slim = {
+        **obj,
+        "metadata": {name: value for name, value in obj["metadata"].items() if name != "managedFields"},
+    }
+    if resource is REPLICA_SETS:
+        # The template is the Deployment's; the ReplicaSet is asked which it is, and what it failed at.
+        slim["spec"] = {"replicas": (obj.get("spec") or {}).get("replicas")}
+    return slim
+
+
+def _serves(workspace: Object) -> bool:
+    status = workspace.get("status")
+    return isinstance(status, dict) and status.get("state") == "Ready"
 
 
 def _is_older(obj: Object, known: Object) -> bool:

@@ -3,9 +3,10 @@
 import asyncio
 import logging
 import time
+from collections.abc import Iterable
 
-from berth_operator.cluster_cache import WATCHED, WORKSPACES, ClusterCache, Key, Object
-from berth_operator.kube import Conflict, KubeClient, KubeError, NotFound, Resource
+from berth_operator.cluster_cache import NODES, OPTIONAL, WATCHED, WORKSPACES, ClusterCache, Key, Object
+from berth_operator.kube import Conflict, KubeClient, KubeError, NotFound, Refused, Resource
 from berth_operator.reconcile import Reconciler
 from berth_operator.settings import Settings
 from berth_operator.workqueue import WorkQueue
@@ -45,6 +46,8 @@ class Controller:
         self._started_at: dict[Key, float] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._synced = False
+        self.unreadable: set[Resource] = set()
+        """Optional kinds that the API server did not let us list."""
 
     def seen(self, resource: Resource, event_type: str | None, obj: Object) -> None:
         """Take note of a watch event. It marks its Workspace as due; it never fails.
@@ -52,12 +55,27 @@ class Controller:
         An event without a type tells of an object that a watch found when it started over: events may have been
         lost before it, deletions above all.
         """
+        if resource is NODES:
+            self._seen_node(event_type, obj)
+            return
         if event_type == "DELETED":
             self._queue.add(self._cache.remove(resource, obj))
             return
         self._queue.add(self._cache.put(resource, obj))
         if event_type is None:
             self._relist.set()
+
+    def _seen_node(self, event_type: str | None, obj: Object) -> None:
+        if event_type == "DELETED":
+            self._cache.nodes.remove(obj)
+        elif not self._cache.nodes.put(obj):
+            return
+        self.wake(self._cache.concerned_by_nodes())
+
+    def wake(self, keys: Iterable[Key]) -> None:
+        """Mark Workspaces as due for a reason that is not among the watched kinds."""
+        for key in keys:
+            self._queue.add(key)
 
     @property
     def ready(self) -> bool:
@@ -95,21 +113,31 @@ class Controller:
     async def resync(self) -> None:
         """List every watched kind, believe the lists, and mark every Workspace as due."""
         for resource, selector in WATCHED:
-            for namespace in self._settings.watch_namespaces or (None,):
-                known = self._cache.versions(resource)
-                if namespace is not None:
-                    known = {
-                        identity: version for identity, version in known.items() if identity[0] == namespace
-                    }
-                try:
-                    objects = await self._client.list_all(resource, namespace, selector)
-                except NotFound as error:
-                    if resource is WORKSPACES:
-                        raise ResourceMissing(str(error)) from error
+            try:
+                await self._list(resource, selector)
+            except NotFound as error:
+                if resource is WORKSPACES:
+                    raise ResourceMissing(str(error)) from error
+                raise
+            except Refused as error:
+                if resource not in OPTIONAL:
                     raise
-                for key in self._cache.replace(resource, objects, known):
-                    self._queue.add(key)
+                if resource not in self.unreadable:
+                    self.unreadable.add(resource)
+                    log.info("diagnoses will say less, for %s may not be read: %s", resource.plural, error)
         self._synced = True
+
+    async def _list(self, resource: Resource, selector: str) -> None:
+        if resource is NODES:
+            if self._cache.nodes.replace(await self._client.list_all(NODES)):
+                self.wake(self._cache.concerned_by_nodes())
+            return
+        for namespace in self._settings.watch_namespaces or (None,):
+            known = self._cache.versions(resource)
+            if namespace is not None:
+                known = {identity: version for identity, version in known.items() if identity[0] == namespace}
+            objects = await self._client.list_all(resource, namespace, selector)
+            self.wake(self._cache.replace(resource, objects, known))
 
     async def _keep_synced(self) -> None:
         pause = self._settings.resync_seconds

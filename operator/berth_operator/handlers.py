@@ -41,7 +41,8 @@ def watch_registry(controller: Controller) -> kopf.OperatorRegistry:
     # By service account in a cluster, by kubeconfig elsewhere; asked again when a token has expired.
     kopf.on.login(id="login", registry=registry)(_login)
     for resource, _ in WATCHED:
-        _pass_on(registry, controller, resource)
+        if resource not in controller.unreadable:
+            _pass_on(registry, controller, resource)
     return registry
 
 

@@ -141,10 +141,12 @@ class KubeClient:
             return None
 
     async def list_all(
-        self, resource: Resource, namespace: str | None = None, selector: str = ""
+        self, resource: Resource, namespace: str | None = None, selector: str = "", fields: str = ""
     ) -> list[Object]:
-        """Return the objects of a namespace, or of all, that match a label selector."""
+        """Return the objects of a namespace, or of all, that match a label selector and a field selector."""
         query = [("labelSelector", selector)] if selector else []
+        if fields:
+            query.append(("fieldSelector", fields))
         answer = await self._request("GET", resource.path(namespace), query)
         items = answer.get("items") or []
         kind = str(answer.get("kind", "")).removesuffix("List")

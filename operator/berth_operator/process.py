@@ -17,6 +17,7 @@ from berth_operator.controller import Controller, ResourceMissing
 from berth_operator.handlers import watch_registry, watch_settings
 from berth_operator.kube import KubeClient, KubeError
 from berth_operator.leadership import Leadership
+from berth_operator.observe.health import HealthWatch
 from berth_operator.presets import load_presets
 from berth_operator.probes import probe_server
 from berth_operator.reconcile import Reconciler
@@ -53,10 +54,16 @@ async def run(settings: Settings) -> None:
     )
     async with await KubeClient.connect() as client:
         cache = ClusterCache()
-        reconciler = Reconciler(client, cache, catalogue, settings, rfc3339_now)
+        # What a pod says of its start is a reason to look at its Workspace.
+        health = HealthWatch(lambda key: controller.wake([key]))
+        reconciler = Reconciler(client, cache, catalogue, settings, rfc3339_now, health)
         controller = Controller(client, cache, reconciler, settings)
         leadership = _leadership(client, settings)
-        async with probe_server(controller, settings.liveness_port, leadership), _led(leadership) as lost:
+        async with (
+            probe_server(controller, settings.liveness_port, leadership),
+            _led(leadership) as lost,
+            health.running(),
+        ):
             await _start(controller)
             try:
                 await kopf.operator(

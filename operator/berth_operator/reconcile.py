@@ -2,12 +2,11 @@
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 
-from berth_operator.api.names import FIELD_MANAGER
 from berth_operator.api.workspace import InvalidWorkspace, Workspace, parse_workspace
 from berth_operator.cluster_cache import (
     DEPLOYMENTS,
-    EVENTS,
     SERVICES,
     WORKSPACES,
     ClusterCache,
@@ -15,20 +14,33 @@ from berth_operator.cluster_cache import (
     Object,
     Snapshot,
 )
-from berth_operator.kube import KubeClient, KubeError, NotFound, Refused, Resource
+from berth_operator.kube import KubeClient, KubeError, Refused, Resource
+from berth_operator.observe.config_maps import ConfigMaps
+from berth_operator.observe.health import HealthWatch
+from berth_operator.observe.on_demand import OnDemand
 from berth_operator.plan.differences import covers, digest
-from berth_operator.plan.events import event_between
 from berth_operator.plan.metadata import is_controlled_by, owner_of
-from berth_operator.plan.reasons import Finding, Reason
-from berth_operator.plan.status import status
+from berth_operator.plan.observed import Observed
+from berth_operator.plan.questions import asks_for_health
+from berth_operator.plan.reasons import Culprit, Finding, Reason
+from berth_operator.plan.replicas import scales_itself, with_live_replicas
+from berth_operator.plan.server_config import ConfigMapData
+from berth_operator.plan.status import report
 from berth_operator.plan.workload import Workload, plan_workload
 from berth_operator.presets import PresetCatalogue
+from berth_operator.reporting import Reporter
 from berth_operator.settings import Settings
 
 log = logging.getLogger(__name__)
 
 LOOK_AGAIN_SECONDS = 30.0
 """How soon an obstacle that no watch would tell of (a foreign object, a policy) is looked at again."""
+
+STARTING_SECONDS = 20.0
+"""How soon a Workspace that does not serve yet is looked at again: pods' Events and ages have no watch."""
+
+CONFIG_SECONDS = 20.0
+"""How soon an edit of a ConfigMap is seen. Kubelets take about a minute for theirs."""
 
 BLOCKED = frozenset({Reason.NAME_CONFLICT, Reason.REFUSED_BY_CLUSTER})
 
@@ -43,12 +55,17 @@ class Reconciler:
         catalogue: PresetCatalogue,
         settings: Settings,
         now: Callable[[], str],
+        health: HealthWatch | None = None,
     ) -> None:
         self._client = client
         self._cache = cache
         self._catalogue = catalogue
         self._settings = settings
         self._now = now
+        self._health = health
+        self._on_demand = OnDemand(client, cache)
+        self._config_maps = ConfigMaps(client)
+        self._reporter = Reporter(client, cache, now)
         # What was applied, by object: (digest of what was meant, digest of what the API server made of it).
         # Without it, an object in which another writer holds a field would be applied again for ever.
         self._applied: dict[tuple[Resource, Key], tuple[str, str]] = {}
@@ -65,20 +82,24 @@ class Reconciler:
             return None
         if not await self._still_there(key, snapshot):
             return None
-        workspace, planned = self._plan(snapshot.workspace)
+        workspace, planned = await self._plan(key, snapshot.workspace, snapshot.observed)
+        refusal = await self._make_true(key, workspace, planned) if isinstance(planned, Workload) else planned
         if isinstance(planned, Workload):
-            refusal = await self._make_true(key, workspace, planned)
-        else:
-            refusal = planned
-        await self._report(snapshot.workspace, key, workspace, refusal)
-        return LOOK_AGAIN_SECONDS if refusal is not None and refusal.reason in BLOCKED else None
+            await self._reporter.warn(key, snapshot.workspace, planned.warnings)
+        finding = await self._report(key, snapshot.workspace, workspace, refusal)
+        return _look_again(workspace, refusal, finding)
 
-    def _plan(self, raw: Object) -> tuple[Workspace, Workload | Finding]:
+    async def _plan(self, key: Key, raw: Object, observed: Observed) -> tuple[Workspace, Workload | Finding]:
         try:
             workspace = parse_workspace(raw)
         except InvalidWorkspace as error:
-            return _unreadable(raw), Finding(Reason.INVALID_WORKSPACE, str(error), terminal=True)
-        return workspace, plan_workload(workspace, self._catalogue, self._settings)
+            return _unreadable(raw), Finding(
+                Reason.INVALID_WORKSPACE, str(error), "", Culprit("Workspace", key[1]), terminal=True
+            )
+        config: ConfigMapData | None = None
+        if workspace.inference is not None and workspace.inference.config is not None:
+            config = await self._config_maps.read(key, workspace.inference.config)
+        return workspace, plan_workload(workspace, self._catalogue, self._settings, config, observed)
 
     async def _still_there(self, key: Key, snapshot: Snapshot) -> bool:
         """Ask before creating: a deletion that a broken watch lost must not bring children back."""
@@ -99,26 +120,32 @@ class Reconciler:
     async def _make_true(self, key: Key, workspace: Workspace, workload: Workload) -> Finding | None:
         for resource, wanted in ((DEPLOYMENTS, workload.deployment), (SERVICES, workload.service)):
             try:
-                refusal = await self._ensure(resource, key, wanted, workspace.metadata.uid)
+                refusal = await self._ensure(resource, key, wanted, workspace)
             except Refused as error:
                 refusal = Finding(
                     Reason.REFUSED_BY_CLUSTER,
-                    f'the cluster refuses {wanted["kind"]} "{key[1]}": {error}; change what it names, in the Workspace '
-                    "or in the cluster's policies",
+                    f'the cluster refuses {wanted["kind"]} "{key[1]}": {error}',
+                    "change what it names, in the Workspace or in the cluster's policies",
+                    Culprit(wanted["kind"], key[1]),
+                    cause=wanted["kind"],
                 )
             if refusal is not None:
                 return refusal
         return None
 
-    async def _ensure(self, resource: Resource, key: Key, wanted: Object, uid: str) -> Finding | None:
+    async def _ensure(
+        self, resource: Resource, key: Key, wanted: Object, workspace: Workspace
+    ) -> Finding | None:
         observed = self._cache.snapshot(key).observed
         live = observed.deployment if resource is DEPLOYMENTS else observed.service
         meant = digest(wanted)
         if live is None:
             live = await self._client.get(resource, *key)
         if live is not None:
-            if not is_controlled_by(live, uid):
+            if not is_controlled_by(live, workspace.metadata.uid):
                 return _conflict(live, wanted)
+            if resource is DEPLOYMENTS and scales_itself(workspace):
+                wanted = with_live_replicas(wanted, live)
             if covers(live, wanted) or self._applied.get((resource, key)) == (meant, _essence(live)):
                 self._cache.put(resource, live)
                 return None
@@ -128,62 +155,56 @@ class Reconciler:
         self._cache.put(resource, answer)
         return None
 
-    async def _report(self, raw: Object, key: Key, workspace: Workspace, refusal: Finding | None) -> None:
+    async def _report(
+        self, key: Key, raw: Object, workspace: Workspace, refusal: Finding | None
+    ) -> Finding | None:
+        """Write the status, from what the objects are now; return what keeps the Workspace from serving."""
+        observed = await self._on_demand.complete(self._cache.snapshot(key).observed)
+        if self._health is not None:
+            self._health.follow(key, [pod for pod in observed.current_pods if asks_for_health(pod)])
+            observed = replace(observed, reports=self._health.reports(key))
         previous = raw.get("status")
         previous = previous if isinstance(previous, dict) else {}
-        current = status(workspace, refusal, self._cache.snapshot(key).observed, previous, self._now())
-        if all(previous.get(field) == value for field, value in current.items()):
-            return
-        try:
-            answer = await self._client.merge(WORKSPACES, *key, {"status": current}, "status")
-        except NotFound:
-            return
-        self._cache.put(WORKSPACES, answer)
-        if (note := event_between(previous, current)) is not None:
-            await self._post(raw, note.type, note.reason, note.message)
-
-    async def _post(self, raw: Object, kind: str, reason: str, message: str) -> None:
-        meta, now = raw["metadata"], self._now()
-        body = {
-            "apiVersion": "v1",
-            "kind": "Event",
-            "metadata": {"generateName": f"{meta['name'][:200]}.", "namespace": meta["namespace"]},
-            "involvedObject": {
-                "apiVersion": raw["apiVersion"],
-                "kind": raw["kind"],
-                **{field: meta[field] for field in ("name", "namespace", "uid", "resourceVersion")},
-            },
-            "type": kind,
-            "reason": reason,
-            "message": message,
-            "source": {"component": FIELD_MANAGER},
-            "reportingComponent": FIELD_MANAGER,
-            "firstTimestamp": now,
-            "lastTimestamp": now,
-            "count": 1,
-        }
-        try:
-            await self._client.create(EVENTS, body)
-        except KubeError as error:
-            # The condition holds the same words; failing the reconcile for its Event would help nobody.
-            log.warning(
-                "event %s for workspace %s/%s not posted: %s", reason, meta["namespace"], meta["name"], error
-            )
+        current = report(workspace, refusal, observed, previous, self._now())
+        await self._reporter.tell(key, raw, previous, current)
+        return current.finding
 
     def _forget(self, key: Key) -> None:
         for resource in (DEPLOYMENTS, SERVICES):
             self._applied.pop((resource, key), None)
+        self._reporter.forget(key)
+        if self._health is not None:
+            self._health.follow(key, ())
+
+
+def _look_again(workspace: Workspace, refusal: Finding | None, finding: Finding | None) -> float | None:
+    """After how many seconds what no watch tells may have changed; None where watches tell everything."""
+    waits = []
+    if refusal is not None and refusal.reason in BLOCKED:
+        waits.append(LOOK_AGAIN_SECONDS)
+    if workspace.inference is not None and workspace.inference.config is not None:
+        waits.append(CONFIG_SECONDS)
+    if refusal is None and finding is not None and finding.reason is not Reason.STOPPED:
+        waits.append(STARTING_SECONDS)
+    return min(waits, default=None)
 
 
 def _conflict(live: Object, wanted: Object) -> Finding:
-    what = f'{wanted["kind"]} "{wanted["metadata"]["name"]}"'
+    culprit = Culprit(wanted["kind"], wanted["metadata"]["name"])
     if owner_of(live) == owner_of(wanted):
         return Finding(
-            Reason.NAME_CONFLICT, f"{what} of the Workspace that had this name before is still being deleted"
+            Reason.NAME_CONFLICT,
+            f"{culprit} of the Workspace that had this name before is still being deleted",
+            "wait",
+            culprit,
+            cause="deleted",
         )
     return Finding(
         Reason.NAME_CONFLICT,
-        f"there is a {what} that this Workspace did not make; rename or delete it, or give the Workspace another name",
+        f"there is a {culprit} that this Workspace did not make",
+        "rename or delete it, or give the Workspace another name",
+        culprit,
+        cause=wanted["kind"],
     )
 
 

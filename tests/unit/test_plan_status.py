@@ -7,10 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from berth_operator.api.workspace import Workspace
-from berth_operator.plan.events import event_between
+from berth_operator.plan.events import event_about, told_by
 from berth_operator.plan.observed import Observed
 from berth_operator.plan.reasons import Finding, Reason
-from berth_operator.plan.status import status
+from berth_operator.plan.status import Report
+from berth_operator.plan.status import report as judge
 
 NOW, EARLIER = "2026-01-01T10:00:00Z", "2026-01-01T09:00:00Z"
 
@@ -84,8 +85,12 @@ SERVICE = {"metadata": {}, "spec": {"clusterIP": "10.0.0.7", "type": "ClusterIP"
 SERVING = pod(conditions={"Ready": "True"}, containerStatuses=[container(ready=True, started=True)])
 
 
+def judged(observed: Observed, previous: dict[str, Any] | None = None, **kwargs: Any) -> Report:
+    return judge(workspace(**kwargs), None, observed, previous or {}, NOW)
+
+
 def report(observed: Observed, previous: dict[str, Any] | None = None, **kwargs: Any) -> dict[str, Any]:
-    return status(workspace(**kwargs), None, observed, previous or {}, NOW)
+    return judged(observed, previous, **kwargs).status
 
 
 def condition(report: dict[str, Any], kind: str = "Ready") -> dict[str, Any]:
@@ -123,7 +128,7 @@ CASES: list[tuple[str, Observed, Reason, str]] = [
             SERVICE,
             (unschedulable("0/1 nodes: 1 Insufficient nvidia.com/gpu."),),
         ),
-        Reason.UNSCHEDULABLE,
+        Reason.NO_FREE_GPU,
         "berth.dev/accelerator: cpu",
     ),
     (
@@ -133,7 +138,7 @@ CASES: list[tuple[str, Observed, Reason, str]] = [
             SERVICE,
             (unschedulable("0/2 nodes are available: 2 node(s) didn't match Pod's node affinity/selector."),),
         ),
-        Reason.UNSCHEDULABLE,
+        Reason.NO_MATCHING_NODE,
         "resource.labelSelector",
     ),
     (
@@ -148,8 +153,8 @@ CASES: list[tuple[str, Observed, Reason, str]] = [
             ),
             SERVICE,
         ),
-        Reason.POD_CREATION_FAILED,
-        "exceeded quota: gpus",
+        Reason.QUOTA_EXCEEDED,
+        'ResourceQuota "gpus"',
     ),
     (
         "the image cannot be pulled",
@@ -158,8 +163,8 @@ CASES: list[tuple[str, Observed, Reason, str]] = [
             SERVICE,
             (pod(containerStatuses=[container(**waiting("ImagePullBackOff", "not found"))]),),
         ),
-        Reason.IMAGE_PULL_FAILED,
-        'image "berth-inference:1" (ImagePullBackOff): not found',
+        Reason.IMAGE_NOT_FOUND,
+        'image "berth-inference:1": its registry does not have it (not found)',
     ),
     (
         "a Secret is missing",
@@ -174,8 +179,8 @@ CASES: list[tuple[str, Observed, Reason, str]] = [
                 ),
             ),
         ),
-        Reason.CONTAINER_CONFIG_ERROR,
-        'secret "hub" not found',
+        Reason.SECRET_MISSING,
+        'Secret "hub" in namespace "ns", which does not exist',
     ),
     (
         "the container was killed for memory, and waits to be restarted",
@@ -191,7 +196,7 @@ CASES: list[tuple[str, Observed, Reason, str]] = [
             ),
         ),
         Reason.OUT_OF_MEMORY,
-        "OOMKilled (exit 137) on node n1",
+        'OOMKilled (exit 137) on node "n1"',
     ),
     (
         "the container keeps crashing",
@@ -201,7 +206,7 @@ CASES: list[tuple[str, Observed, Reason, str]] = [
             (pod(containerStatuses=[container(**waiting("CrashLoopBackOff"), lastState=ended(3))]),),
         ),
         Reason.CRASH_LOOP,
-        "exit 3, 4 restarts",
+        "exit 3 (4 restarts)",
     ),
     (
         "the container runs again after a crash but is not ready",
@@ -279,7 +284,7 @@ def test_a_pod_being_deleted_is_no_cause() -> None:
 
 def test_a_refusal_overrides_what_still_serves() -> None:
     refusal = Finding(Reason.UNKNOWN_PRESET, "there is no such preset", terminal=True)
-    found = status(workspace(), refusal, Observed(deployment(), SERVICE, (SERVING,)), {}, NOW)
+    found = judge(workspace(), refusal, Observed(deployment(), SERVICE, (SERVING,)), {}, NOW).status
     assert {(item["status"], item["reason"]) for item in found["conditions"]} == {("False", "UnknownPreset")}
 
 
@@ -292,7 +297,7 @@ def test_resources_are_ready_once_every_pod_has_a_node() -> None:
 
 def test_a_condition_keeps_its_time_until_its_status_flips() -> None:
     serving = Observed(deployment(), SERVICE, (SERVING,))
-    before = status(workspace(), None, serving, {}, EARLIER)
+    before = judge(workspace(), None, serving, {}, EARLIER).status
     assert condition(report(serving, before))["lastTransitionTime"] == EARLIER
     broken = Observed(deployment(ready=0, available=0), SERVICE, (pod(),))
     assert condition(report(broken, before))["lastTransitionTime"] == NOW
@@ -365,20 +370,42 @@ def test_ready_is_true_only_when_every_wanted_replica_of_the_current_template_se
     live = deployment(wanted, updated=updated, total=total, ready=ready, available=available)
     live["status"]["observedGeneration"] = observed
     pods = tuple(pod(f"ws-{number}", conditions={"Ready": "True"}) for number in range(total))
-    found = condition(status(workspace(wanted), None, Observed(live, SERVICE, pods), {}, NOW))
-    serves = wanted > 0 and observed >= 2 and updated >= wanted and total == updated and min(ready, available) >= wanted
+    found = condition(judge(workspace(wanted), None, Observed(live, SERVICE, pods), {}, NOW).status)
+    serves = (
+        wanted > 0
+        and observed >= 2
+        and updated >= wanted
+        and total == updated
+        and min(ready, available) >= wanted
+    )
     if found["status"] == "True":
         assert serves
 
 
 def test_one_event_tells_of_one_change_of_cause() -> None:
-    waiting_for_node = report(Observed(deployment(ready=0, available=0), SERVICE, (unschedulable("no"),)))
-    serving = report(Observed(deployment(), SERVICE, (SERVING,)))
-    assert event_between({}, report(Observed())) is None
-    assert event_between(waiting_for_node, waiting_for_node) is None
-    warning = event_between({}, waiting_for_node)
+    stuck = judged(Observed(deployment(ready=0, available=0), SERVICE, (unschedulable("no"),)))
+    serving = judged(Observed(deployment(), SERVICE, (SERVING,)))
+    assert event_about(judged(Observed()), None, {}) is None
+    assert event_about(stuck, told_by(stuck), {}) is None
+    warning = event_about(stuck, None, {})
     assert warning is not None
     assert (warning.type, warning.reason) == ("Warning", "Unschedulable")
-    normal = event_between(waiting_for_node, serving)
+    normal = event_about(serving, told_by(stuck), stuck.status)
     assert normal is not None
     assert (normal.type, normal.reason) == ("Normal", "Serving")
+
+
+def test_an_operator_that_has_just_started_tells_nothing_that_the_status_says_already() -> None:
+    stuck = judged(Observed(deployment(ready=0, available=0), SERVICE, (unschedulable("no"),)))
+    assert event_about(stuck, None, stuck.status) is None
+    assert event_about(stuck, None, judged(Observed()).status) is not None
+
+
+def test_another_secret_that_is_missing_is_news_though_the_reason_is_the_same() -> None:
+    def lacks(name: str) -> Report:
+        waits = waiting("CreateContainerConfigError", f'secret "{name}" not found')
+        stuck = pod(containerStatuses=[container(**waits)])
+        return judged(Observed(deployment(ready=0, available=0), SERVICE, (stuck,)))
+
+    assert event_about(lacks("hub"), told_by(lacks("hub")), {}) is None
+    assert event_about(lacks("other"), told_by(lacks("hub")), {}) is not None

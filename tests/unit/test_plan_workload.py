@@ -311,7 +311,6 @@ def test_a_users_label_cannot_take_the_pod_away_from_its_service() -> None:
             "inference.adapters",
             id="adapters",
         ),
-        pytest.param(workspace(config="cm"), Reason.NOT_SUPPORTED, "inference.config", id="a config"),
     ],
 )
 def test_what_cannot_be_done_is_refused_with_a_remedy(

@@ -55,5 +55,23 @@ ANNOTATION_BYPASS: Final = "kaito.sh/bypass-resource-checks"
 ANNOTATION_ACCELERATOR: Final = "berth.dev/accelerator"
 """`cpu` runs a preset without a GPU; `nvidia` (the default of GPU presets) with."""
 
+ANNOTATION_ROLLOUT: Final = "berth.dev/rollout"
+"""`surge` (the default) starts a new pod before an old one ends; `recreate` ends the old ones first."""
+
+ROLLOUT_SURGE: Final = "surge"
+ROLLOUT_RECREATE: Final = "recreate"
+
+ANNOTATION_REPLICAS: Final = "berth.dev/replicas"
+"""`external`: something else scales the Deployment, and `resource.count` is only what it starts with."""
+
+REPLICAS_EXTERNAL: Final = "external"
+
+OWN_ANNOTATIONS: Final = {
+    ANNOTATION_ACCELERATOR: ("cpu", "nvidia"),
+    ANNOTATION_ROLLOUT: (ROLLOUT_SURGE, ROLLOUT_RECREATE),
+    ANNOTATION_REPLICAS: (REPLICAS_EXTERNAL,),
+}
+"""Every annotation of ours that a Workspace may carry, with the values that it may have."""
+
 ANNOTATION_ENDPOINT: Final = "berth.dev/endpoint"
 """On a Service: the address at which it answers, where its cluster address does not."""

@@ -6,6 +6,7 @@ from typing import Any
 from berth_operator.api.names import CONTAINER, PORT_NAME, SERVER_PORT, TOKEN_KEY
 from berth_operator.api.spec import PresetRef
 from berth_operator.plan.placement import GPU_RESOURCE
+from berth_operator.plan.server_config import ServerConfig
 from berth_operator.presets import Preset
 from berth_operator.quantity import round_up_bytes
 from berth_operator.settings import Settings
@@ -17,8 +18,8 @@ DRAIN_SECONDS = 45
 """How long requests that run may take to finish after SIGTERM: a 200-token answer at the 5 tokens a second of a
 large model on a busy CPU."""
 
-TERMINATION_SECONDS = DRAIN_SECONDS + 15
-"""What follows the drain (ending what is left, closing the model) takes well under 15 seconds."""
+END_SECONDS = 15
+"""What follows the drain (ending what is left, closing the model) takes well under this."""
 
 STARTUP_PERIOD_SECONDS = 5
 READINESS_PERIOD_SECONDS = 5
@@ -59,8 +60,19 @@ def resources(preset: Preset, *, on_gpu: bool) -> dict[str, Any]:
     return {"requests": requests, "limits": {"memory": memory}}
 
 
+def drain_seconds(config: ServerConfig) -> int:
+    """How long a pod's requests may take to finish after SIGTERM, in seconds."""
+    return DRAIN_SECONDS if config.drain_seconds is None else math.ceil(config.drain_seconds)
+
+
 def render_container(
-    workspace_name: str, preset: Preset, reference: PresetRef, settings: Settings, *, on_gpu: bool
+    workspace_name: str,
+    preset: Preset,
+    reference: PresetRef,
+    settings: Settings,
+    config: ServerConfig,
+    *,
+    on_gpu: bool,
 ) -> dict[str, Any]:
     """Return the container that serves the preset."""
     arguments = ["--model", preset.model.id]
@@ -71,10 +83,12 @@ def render_container(
     arguments += preset.server.args
     if preset.needs_gpu and not on_gpu:
         arguments += ["--device", "cpu"]
+    # Last, because the last of two flags wins.
+    arguments += config.arguments
 
     environment: list[dict[str, Any]] = [
         {"name": "HF_HOME", "value": CACHE_FOLDER},
-        {"name": "BERTH_DRAIN_SECONDS", "value": str(DRAIN_SECONDS)},
+        {"name": "BERTH_DRAIN_SECONDS", "value": str(drain_seconds(config))},
     ]
     secret = reference.preset_options.model_access_secret
     if secret:
@@ -91,6 +105,8 @@ def render_container(
         "resources": resources(preset, on_gpu=on_gpu),
         "volumeMounts": [dict(mount) for mount in VOLUME_MOUNTS],
         **_probes(preset.readiness_seconds),
+        # Our server says why it cannot serve; of any other, or one that was killed, the end of its log has to do.
+        "terminationMessagePolicy": "FallbackToLogsOnError",
         "securityContext": {
             "allowPrivilegeEscalation": False,
             "readOnlyRootFilesystem": True,

@@ -3,18 +3,23 @@
 import copy
 from typing import Any
 
-from berth_operator.api.names import LABEL_WORKSPACE
+from berth_operator.api.names import ANNOTATION_ROLLOUT, LABEL_WORKSPACE, ROLLOUT_RECREATE
 from berth_operator.api.spec import PresetRef
 from berth_operator.api.workspace import Workspace
-from berth_operator.plan.container import TERMINATION_SECONDS, VOLUMES, render_container
+from berth_operator.plan.container import END_SECONDS, VOLUMES, drain_seconds, render_container
 from berth_operator.plan.differences import digest
 from berth_operator.plan.metadata import child_metadata, labels
 from berth_operator.plan.placement import GPU_TOLERATIONS, with_node_affinity
+from berth_operator.plan.replicas import scales_itself
+from berth_operator.plan.server_config import ServerConfig
 from berth_operator.presets import Preset
 from berth_operator.settings import Settings
 
 ANNOTATION_RENDERED = "berth.dev/rendered"
 """On the Deployment: the digest of what Berth meant it to be, so that a field no longer meant is noticed."""
+
+ANNOTATION_CONFIG = "berth.dev/config-digest"
+"""On a template's pods: the digest of the ConfigMap that `inference.config` names, so that its changes roll them."""
 
 TEMPLATE_READINESS_SECONDS = 1800
 """A template does not say how long its server may take; half an hour is what presets of 7 to 14 billion
@@ -28,15 +33,21 @@ REVISION_HISTORY = 3
 
 
 def preset_pod_spec(
-    workspace: Workspace, reference: PresetRef, preset: Preset, settings: Settings, *, on_gpu: bool
+    workspace: Workspace,
+    reference: PresetRef,
+    preset: Preset,
+    settings: Settings,
+    config: ServerConfig,
+    *,
+    on_gpu: bool,
 ) -> dict[str, Any]:
     """Return the pod spec that serves a preset: restricted, without a service account token."""
-    container = render_container(workspace.metadata.name, preset, reference, settings, on_gpu=on_gpu)
+    container = render_container(workspace.metadata.name, preset, reference, settings, config, on_gpu=on_gpu)
     secrets = (*reference.preset_options.image_pull_secrets, *settings.image_pull_secrets)
     spec: dict[str, Any] = {
         "containers": [container],
         "volumes": copy.deepcopy(list(VOLUMES)),
-        "terminationGracePeriodSeconds": TERMINATION_SECONDS,
+        "terminationGracePeriodSeconds": drain_seconds(config) + END_SECONDS,
         "automountServiceAccountToken": False,
         # A Service called "berth" would otherwise put BERTH_PORT=tcp://... into the server's environment.
         "enableServiceLinks": False,
@@ -49,9 +60,16 @@ def preset_pod_spec(
     return spec
 
 
-def template_pod(template: dict[str, Any]) -> dict[str, Any]:
-    """Return a copy of the user's pod template, whose tolerations gain the usual GPU ones."""
+def template_pod(template: dict[str, Any], config: ServerConfig) -> dict[str, Any]:
+    """Return a copy of the user's pod template, whose tolerations gain the usual GPU ones.
+
+    A ConfigMap that the Workspace names is the template's own to mount; its content rolls the pods.
+    """
     pod = copy.deepcopy(template)
+    if config.content:
+        metadata = pod.get("metadata") or {}
+        annotations = {**(metadata.get("annotations") or {}), ANNOTATION_CONFIG: config.content}
+        pod["metadata"] = {**metadata, "annotations": annotations}
     spec = pod.setdefault("spec", {})
     own = spec.get("tolerations") or []
     spec["tolerations"] = [*own, *(dict(extra) for extra in GPU_TOLERATIONS if extra not in own)]
@@ -74,11 +92,21 @@ def render_deployment(workspace: Workspace, pod: dict[str, Any], readiness_secon
         "spec": {
             "replicas": workspace.resource.count,
             "selector": {"matchLabels": {LABEL_WORKSPACE: workspace.metadata.name}},
-            "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}},
+            "strategy": _strategy(workspace),
             "progressDeadlineSeconds": readiness_seconds + PROGRESS_MARGIN_SECONDS,
             "revisionHistoryLimit": REVISION_HISTORY,
             "template": template,
         },
     }
-    rendered = {ANNOTATION_RENDERED: digest(deployment["spec"])}
+    meant = dict(deployment["spec"])
+    if scales_itself(workspace):
+        # Scaling is not ours to mean: a change of it must not look like a change of ours.
+        del meant["replicas"]
+    rendered = {ANNOTATION_RENDERED: digest(meant)}
     return {**deployment, "metadata": {**deployment["metadata"], "annotations": rendered}}
+
+
+def _strategy(workspace: Workspace) -> dict[str, Any]:
+    if workspace.metadata.annotations.get(ANNOTATION_ROLLOUT) == ROLLOUT_RECREATE:
+        return {"type": "Recreate"}
+    return {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}}

@@ -1,52 +1,128 @@
 """From a Workspace to the objects that serve it, or to the finding that says why it cannot be carried out."""
 
-from dataclasses import dataclass
-from typing import Any
+import difflib
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any, Final
 
-from berth_operator.api.names import ANNOTATION_ACCELERATOR, ANNOTATION_RUNTIME, TOKEN_KEY
+from berth_operator.api.names import (
+    ANNOTATION_ACCELERATOR,
+    ANNOTATION_BYPASS,
+    ANNOTATION_RUNTIME,
+    OWN_ANNOTATIONS,
+    TOKEN_KEY,
+)
 from berth_operator.api.spec import Inference, PresetRef
 from berth_operator.api.workspace import Workspace
 from berth_operator.plan.deployment import (
+    ANNOTATION_RENDERED,
     TEMPLATE_READINESS_SECONDS,
     preset_pod_spec,
     render_deployment,
     template_pod,
 )
+from berth_operator.plan.fit import Fit, fit_finding, judge_fit, serves_as_is
+from berth_operator.plan.observed import Observed
 from berth_operator.plan.reasons import Finding, Reason
+from berth_operator.plan.server_config import ConfigMapData, ServerConfig, read_config
 from berth_operator.plan.service import render_service
 from berth_operator.presets import Preset, PresetCatalogue
 from berth_operator.settings import Settings
 
+KAITO_ONLY: Final = {
+    "kaito.sh/performance-mode": "it tunes vLLM",
+    "kaito.sh/disable-benchmark": "no benchmark is run",
+    "kaito.sh/node-image-family": "Berth makes no nodes",
+    "kaito.sh/node-class-name": "Berth makes no nodes",
+    "kaito.sh/use-local-weights": "weights come from the hub, or from a private image",
+    "kaito.sh/model-streaming": "weights come from the hub, or from a private image",
+}
+"""Annotations of KAITO's that a manifest may carry, and why they have no effect."""
+
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """The objects that a Workspace asks for."""
+    """The objects that a Workspace asks for.
+
+    `warnings` are what is done all the same though it may be a mistake. `fit` is None where no GPU is used.
+    """
 
     deployment: dict[str, Any]
     service: dict[str, Any]
+    warnings: tuple[Finding, ...] = ()
+    fit: Fit | None = None
 
 
-def plan_workload(workspace: Workspace, catalogue: PresetCatalogue, settings: Settings) -> Workload | Finding:
-    """Return the Workspace's objects, or why there can be none. Pure: the same input gives the same output."""
+def plan_workload(
+    workspace: Workspace,
+    catalogue: PresetCatalogue,
+    settings: Settings,
+    config: ConfigMapData | None = None,
+    observed: Observed | None = None,
+) -> Workload | Finding:
+    """Return the Workspace's objects, or why there can be none. Pure: the same input gives the same output.
+
+    `config` is the ConfigMap that `inference.config` names, as it was read; None judges the Workspace without it.
+    """
     inference = workspace.inference
     assert inference is not None  # noqa: S101 - parsing refused the Workspace otherwise
     if (refusal := _unsupported(workspace, inference)) is not None:
         return refusal
+    server = _server_config(inference, config)
+    if isinstance(server, Finding):
+        return server
     if inference.template is not None:
-        pod, readiness = template_pod(inference.template), TEMPLATE_READINESS_SECONDS
-    else:
-        assert inference.preset is not None  # noqa: S101 - parsing refused the Workspace otherwise
-        preset = catalogue.get(inference.preset.name)
-        if preset is None:
-            return _unknown_preset(inference.preset.name, catalogue)
-        placed = _accelerator(workspace, preset)
-        if isinstance(placed, Finding):
-            return placed
-        if (refusal := _without_access(inference.preset, preset)) is not None:
-            return refusal
-        spec = preset_pod_spec(workspace, inference.preset, preset, settings, on_gpu=placed)
-        pod, readiness = {"spec": spec}, preset.readiness_seconds
-    return Workload(render_deployment(workspace, pod, readiness), render_service(workspace))
+        deployment = render_deployment(
+            workspace, template_pod(inference.template, server), TEMPLATE_READINESS_SECONDS
+        )
+        return Workload(deployment, render_service(workspace), tuple(_without_effect(workspace)))
+    assert inference.preset is not None  # noqa: S101 - parsing refused the Workspace otherwise
+    preset = catalogue.get(inference.preset.name)
+    if preset is None:
+        return _unknown_preset(inference.preset.name, catalogue)
+    on_gpu = _accelerator(workspace, preset)
+    if isinstance(on_gpu, Finding):
+        return on_gpu
+    if (refusal := _without_access(inference.preset, preset)) is not None:
+        return refusal
+    spec = preset_pod_spec(workspace, inference.preset, preset, settings, server, on_gpu=on_gpu)
+    deployment = render_deployment(workspace, {"spec": spec}, preset.readiness_seconds)
+    workload = Workload(deployment, render_service(workspace), tuple(_without_effect(workspace)))
+    return _fitted(workspace, preset, workload, observed or Observed()) if on_gpu else workload
+
+
+def _fitted(
+    workspace: Workspace, preset: Preset, workload: Workload, observed: Observed
+) -> Workload | Finding:
+    """Return the workload with the judgement of its fit; the finding where it cannot fit and nobody insists."""
+    fit = judge_fit(preset, workload.deployment["spec"]["template"]["spec"], observed.nodes)
+    workload = replace(workload, fit=fit)
+    finding = fit_finding(workspace, preset, fit)
+    if finding is None or serves_as_is(observed.deployment, workload.deployment, ANNOTATION_RENDERED):
+        return workload
+    if ANNOTATION_BYPASS not in workspace.metadata.annotations:
+        return finding
+    warning = replace(
+        finding,
+        remedy=f"it is tried all the same, for the annotation {ANNOTATION_BYPASS} is set",
+        terminal=False,
+    )
+    return replace(workload, warnings=(*workload.warnings, warning))
+
+
+def _server_config(inference: Inference, config: ConfigMapData | None) -> ServerConfig | Finding:
+    if inference.config is None or config is None:
+        return ServerConfig()
+    return read_config(config, None if inference.template is not None else "transformers")
+
+
+def _without_effect(workspace: Workspace) -> Iterator[Finding]:
+    """Annotations of KAITO's that ask for what Berth does not do: said, and not held against the Workspace."""
+    for name, why in KAITO_ONLY.items():
+        if name in workspace.metadata.annotations:
+            yield Finding(
+                Reason.NOT_SUPPORTED, f"annotation {name} has no effect here: {why}", "remove it", cause=name
+            )
 
 
 def _unknown_preset(name: str, catalogue: PresetCatalogue) -> Finding:
@@ -95,6 +171,8 @@ def _accelerator(workspace: Workspace, preset: Preset) -> bool | Finding:
 
 def _unsupported(workspace: Workspace, inference: Inference) -> Finding | None:
     """Refuse what this version does not act on, rather than accept and ignore it."""
+    if (unknown := _unknown_annotation(workspace)) is not None:
+        return unknown
     runtime = workspace.metadata.annotations.get(ANNOTATION_RUNTIME, "transformers")
     for asked, what, remedy in (
         (
@@ -107,10 +185,36 @@ def _unsupported(workspace: Workspace, inference: Inference) -> Finding | None:
             "inference.adapters",
             "remove it, or bake the merged weights into an image",
         ),
-        (inference.config is not None, "inference.config", "remove it, or use inference.template"),
     ):
         if asked:
             return Finding(
                 Reason.NOT_SUPPORTED, f"{what} is not supported by this version; {remedy}", terminal=True
+            )
+    return None
+
+
+def _unknown_annotation(workspace: Workspace) -> Finding | None:
+    """An annotation of ours with a slip in its name or value would be ignored in silence."""
+    for name, value in sorted(workspace.metadata.annotations.items()):
+        if not name.startswith("berth.dev/") or name == ANNOTATION_ACCELERATOR:
+            continue
+        allowed = OWN_ANNOTATIONS.get(name)
+        if allowed is None:
+            near = difflib.get_close_matches(name, list(OWN_ANNOTATIONS), n=1)
+            hint = f"did you mean {near[0]}?" if near else f"there are: {', '.join(OWN_ANNOTATIONS)}"
+            return Finding(
+                Reason.NOT_SUPPORTED,
+                f"annotation {name} is not one of Berth's",
+                f"{hint} Correct or remove it",
+                terminal=True,
+                cause=name,
+            )
+        if value not in allowed:
+            return Finding(
+                Reason.NOT_SUPPORTED,
+                f'annotation {name}: "{value[:60]}" means nothing',
+                f"use {' or '.join(allowed)}, or remove the annotation",
+                terminal=True,
+                cause=name,
             )
     return None

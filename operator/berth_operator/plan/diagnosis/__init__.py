@@ -1,0 +1,56 @@
+"""Why a Workspace is not serving: from its live objects to findings, the one nearest the root first.
+
+What is matched here are the words of Kubernetes itself: the kubelet's (`pkg/kubelet/images/types.go`,
+`pkg/kubelet/container/sync_result.go`, `pkg/kubelet/events/event.go`), the scheduler's
+(`pkg/scheduler/framework/plugins`), the quota's and the admission's (`plugin/pkg/admission`).
+"""
+
+from berth_operator.plan.diagnosis.creation import creation_failures
+from berth_operator.plan.diagnosis.pods import pod_findings
+from berth_operator.plan.diagnosis.rollout import rollout_state
+from berth_operator.plan.observed import Observed, node_name
+from berth_operator.plan.reasons import SEVERITY, Finding, Reason
+
+__all__ = ["diagnose", "findings", "unplaced"]
+
+UNPLACED = frozenset(
+    SEVERITY[SEVERITY.index(Reason.QUOTA_EXCEEDED) : SEVERITY.index(Reason.SECRET_MISSING)]
+    + SEVERITY[SEVERITY.index(Reason.ROLLOUT_BLOCKED) : SEVERITY.index(Reason.NODE_LOST)]
+)
+"""Reasons for which a pod has no node."""
+
+
+def diagnose(observed: Observed, now: str = "") -> Finding | None:
+    """Return the first cause why the current template does not serve on every replica, or None when it does.
+
+    `now` is an RFC 3339 time; without it, ages are left out.
+    """
+    return next(iter(findings(observed, now)), None)
+
+
+def findings(observed: Observed, now: str = "") -> list[Finding]:
+    """Return everything that stands between the Workspace and serving, the nearest to the root first."""
+    deployment = observed.deployment
+    if deployment is None:
+        return [Finding(Reason.DEPLOYING, "the Deployment is being created")]
+    state = rollout_state(observed)
+    if state is None:
+        return []
+    found = [
+        *creation_failures(observed),
+        *(one for pod in observed.current_pods for one in pod_findings(pod, observed, now)),
+        state,
+    ]
+    # Sorting is stable: of several pods with the same trouble, the first by name stays first.
+    return sorted(found, key=lambda finding: SEVERITY.index(finding.reason))
+
+
+def unplaced(observed: Observed, wanted: int, now: str = "") -> Finding | None:
+    """Return why not every wanted pod has a node, or None when each has one."""
+    placed = [pod for pod in observed.current_pods if node_name(pod)]
+    if observed.deployment is not None and len(placed) >= wanted:
+        return None
+    for finding in findings(observed, now):
+        if finding.reason in UNPLACED:
+            return finding
+    return Finding(Reason.DEPLOYING, f"{len(placed)} of {wanted} pods have a node")

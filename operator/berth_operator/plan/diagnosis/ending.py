@@ -1,0 +1,151 @@
+"""Servers that end: killed for memory, out of GPU memory, refused by the hub, timed out, or crashing.
+
+Berth's server writes why it cannot serve to its termination message: one line of JSON with `reason` and `message`.
+Another server's message is the end of its log, by `terminationMessagePolicy: FallbackToLogsOnError`.
+"""
+
+import json
+import re
+from typing import Final
+
+from berth_operator.plan.clock import seconds_between, span
+from berth_operator.plan.observed import Object, Observed, declared, node_name
+from berth_operator.plan.reasons import Culprit, Finding, Reason, clipped
+
+OOM_EXIT_CODE = 137
+"""128 + SIGKILL: what a container that the kernel's memory killer ended exits with."""
+
+SERVER_REASONS: Final = {
+    "gpu_out_of_memory": Reason.GPU_OUT_OF_MEMORY,
+    "out_of_memory": Reason.OUT_OF_MEMORY,
+    "no_gpu": Reason.DEVICE_PLUGIN_MISSING,
+    "access_denied": Reason.MODEL_ACCESS_DENIED,
+    "disk_full": Reason.DISK_FULL,
+    "model_unavailable": Reason.MODEL_UNAVAILABLE,
+}
+"""What Berth's server writes as `reason`; anything else is a crash like another's."""
+
+GPU_MEMORY = re.compile(
+    r"CUDA out of memory|OutOfMemoryError: CUDA|CUDA error: out of memory|CUBLAS_STATUS_ALLOC_FAILED"
+)
+LAST_WORDS = re.compile(
+    r"^(?:\S+ )*?(?P<said>[\w.]*(?:Error|Exception|error|fatal|panic)\b.*)$", re.IGNORECASE
+)
+LOG_PREFIX = re.compile(r"^\d{4}-\d{2}-\d{2}[T ][\d:.,]+(?:Z|[+-]\d{2}:?\d{2})?\s+")
+
+
+def ending_finding(pod: Object, container: Object, observed: Observed, doing: str = "") -> Finding | None:
+    """Return why a container that is not ready ended the last time, or None if it never did or ended well.
+
+    `doing` is what it does now, where it runs again.
+    """
+    state = container.get("state") or {}
+    ended = state.get("terminated") or (container.get("lastState") or {}).get("terminated") or {}
+    if not ended:
+        return None
+    what = f'container "{container.get("name")}" of pod "{pod["metadata"]["name"]}"'
+    culprit = Culprit("Pod", pod["metadata"]["name"])
+    again = _again(int(container.get("restartCount", 0)), doing)
+    text = str(ended.get("message") or "")
+    reason, said = server_report(text)
+    if reason is not None:
+        return Finding(
+            reason,
+            f"{what} cannot serve{again}: {clipped(said, 500)}",
+            REMEDIES.get(reason, "do what the server says"),
+            culprit,
+            cause=clipped(said, 120),
+        )
+    if ended.get("reason") == "OOMKilled":
+        return Finding(
+            Reason.OUT_OF_MEMORY,
+            f"{what} was OOMKilled (exit {ended.get('exitCode', OOM_EXIT_CODE)}) on node "
+            f'"{node_name(pod) or "unknown"}"{again}',
+            REMEDIES[Reason.OUT_OF_MEMORY],
+            culprit,
+        )
+    if GPU_MEMORY.search(text):
+        return Finding(
+            Reason.GPU_OUT_OF_MEMORY,
+            f"{what} ran out of GPU memory{again}: {gist(text)}",
+            REMEDIES[Reason.GPU_OUT_OF_MEMORY],
+            culprit,
+        )
+    if (limit := _timed_out(pod, container, ended, observed)) is not None:
+        return Finding(
+            Reason.STARTUP_TIMED_OUT,
+            f"{what} did not serve within {span(limit)} and was ended{again}",
+            f"see `kubectl logs -n {_namespace(pod)} {pod['metadata']['name']} --previous` for what it was doing; a "
+            "preset's readinessTimeout allows more",
+            culprit,
+        )
+    waits = (state.get("waiting") or {}).get("reason") == "CrashLoopBackOff"
+    if not waits and ended.get("exitCode", 0) == 0:
+        return None
+    words = gist(text)
+    return Finding(
+        Reason.CRASH_LOOP,
+        f"{what} keeps ending: exit {ended.get('exitCode', 'unknown')}{again}"
+        + (f'; its last words: "{words}"' if words else ""),
+        f"see `kubectl logs -n {_namespace(pod)} {pod['metadata']['name']} --previous`",
+        culprit,
+        cause=str(ended.get("exitCode", "")),
+    )
+
+
+REMEDIES: Final = {
+    Reason.GPU_OUT_OF_MEMORY: "use a larger GPU or a smaller preset; `berth plan` shows what a preset needs",
+    Reason.OUT_OF_MEMORY: "use nodes with more memory or a smaller preset",
+    Reason.DEVICE_PLUGIN_MISSING: "check the driver and the device plugin on the pod's node",
+    Reason.MODEL_ACCESS_DENIED: "put a token that may read the model into the Secret that modelAccessSecret names",
+    Reason.DISK_FULL: "use a node with a larger disk",
+}
+
+
+def server_report(message: str) -> tuple[Reason | None, str]:
+    """Read a termination message of Berth's server; (None, "") for any other text."""
+    lines = message.strip().splitlines()
+    try:
+        report = json.loads(lines[-1]) if lines else None
+    except ValueError:
+        return None, ""
+    if not isinstance(report, dict) or not isinstance(report.get("message"), str):
+        return None, ""
+    return SERVER_REASONS.get(str(report.get("reason"))), report["message"]
+
+
+def gist(text: str) -> str:
+    """Return the line of a log's end that says most: the last that names an error, else the last."""
+    _, said = server_report(text)
+    if said:
+        return clipped(said)
+    lines = [LOG_PREFIX.sub("", line.strip()) for line in text.splitlines() if line.strip()]
+    for line in reversed(lines):
+        if found := LAST_WORDS.match(line):
+            return clipped(found["said"])
+    return clipped(lines[-1]) if lines else ""
+
+
+def _again(restarts: int, doing: str) -> str:
+    times = f"{restarts} restart{'' if restarts == 1 else 's'}"
+    return f" ({times}; now {doing})" if doing else f" ({times})" if restarts else ""
+
+
+def _timed_out(pod: Object, container: Object, ended: Object, observed: Observed) -> float | None:
+    """Return the seconds that the startup probe allows, if the container was ended for having used them up."""
+    probe = declared(pod, container).get("startupProbe")
+    if not probe:
+        return None
+    limit = float(probe.get("periodSeconds", 10) * probe.get("failureThreshold", 3))
+    told = any(
+        event.get("reason") == "Killing" and "failed startup probe" in str(event.get("message", ""))
+        for event in observed.events_of(pod)
+    )
+    ran = seconds_between(ended.get("startedAt"), ended.get("finishedAt"))
+    # A server that never served and ran for just that long, ended by a signal or by draining after one.
+    spent = ran is not None and limit <= ran <= limit + 300 and ended.get("exitCode") in (0, 137, 143)
+    return limit if told or spent else None
+
+
+def _namespace(pod: Object) -> str:
+    return str(pod["metadata"].get("namespace", "default"))

@@ -1,0 +1,47 @@
+"""The Deployment's own numbers: does every replica of the present template serve, and if not, where is it?"""
+
+from berth_operator.plan.observed import Observed
+from berth_operator.plan.reasons import Culprit, Finding, Reason
+
+
+def replicas_wanted(observed: Observed) -> int:
+    """Return how many pods the Deployment is to run."""
+    return int((((observed.deployment or {}).get("spec")) or {}).get("replicas", 1))
+
+
+def rollout_state(observed: Observed) -> Finding | None:
+    """Judge the Deployment's status; None only if every replica of the current template is available."""
+    deployment = observed.deployment or {"metadata": {"name": ""}}
+    culprit = Culprit("Deployment", deployment["metadata"]["name"])
+    status = deployment.get("status") or {}
+    wanted = replicas_wanted(observed)
+    if status.get("observedGeneration", 0) < deployment["metadata"].get("generation", 1):
+        return Finding(
+            Reason.DEPLOYING, f"{culprit} has a change that is not being acted on yet", "", culprit
+        )
+    updated, total = status.get("updatedReplicas", 0), status.get("replicas", 0)
+    # Available implies ready for minReadySeconds; both count old pods too, hence the comparison with `total`.
+    available = min(status.get("availableReplicas", 0), status.get("readyReplicas", 0))
+    if wanted == 0:
+        return Finding(
+            Reason.STOPPED,
+            f"{culprit} has 0 replicas: nothing serves",
+            "set resource.count to 1 or more",
+            culprit,
+        )
+    if updated >= wanted and total == updated and available >= wanted:
+        return None
+    if total > updated:
+        return Finding(
+            Reason.ROLLING_OUT,
+            f"{culprit} is replacing pods: {updated} of {wanted} are of the current template, "
+            f"{total - updated} old ones still run{_gap(deployment)}",
+            "",
+            culprit,
+        )
+    return Finding(Reason.DEPLOYING, f"{culprit} has {available} of {wanted} pods available", "", culprit)
+
+
+def _gap(deployment: dict[str, dict[str, dict[str, str]]]) -> str:
+    kind = ((deployment.get("spec") or {}).get("strategy") or {}).get("type")
+    return ", and end before new ones start (berth.dev/rollout: recreate)" if kind == "Recreate" else ""

@@ -1,0 +1,43 @@
+"""What a diagnosis would want to know of a pod beyond what the watches tell."""
+
+from berth_operator.plan.diagnosis.images import IMAGE_REASONS
+from berth_operator.plan.observed import Object, is_pod_ready, is_running, node_name
+from berth_operator.plan.placement import GPU_RESOURCE
+
+CREATING = frozenset({"ContainerCreating", "PodInitializing"})
+
+
+def asks_for_events(pod: Object) -> bool:
+    """Whether only a pod's Events can tell why it does not get on.
+
+    They say which volume cannot be mounted, which image pull secret is missing, and which probe ended a container.
+    """
+    if is_pod_ready(pod) or not node_name(pod):
+        return False
+    status = pod.get("status") or {}
+    containers = [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]
+    if not containers:
+        return True
+    for container in containers:
+        waiting = ((container.get("state") or {}).get("waiting") or {}).get("reason", "")
+        ended = (container.get("lastState") or {}).get("terminated")
+        if waiting in CREATING or waiting in IMAGE_REASONS or (ended and not container.get("ready")):
+            return True
+    return False
+
+
+def asks_for_gpu_holders(pod: Object) -> bool:
+    """Whether a pod waits for a GPU that others hold."""
+    return not node_name(pod) and any(
+        condition.get("type") == "PodScheduled"
+        and f"Insufficient {GPU_RESOURCE}" in str(condition.get("message", ""))
+        for condition in (pod.get("status") or {}).get("conditions") or []
+    )
+
+
+def asks_for_health(pod: Object) -> bool:
+    """Whether a pod's server runs and has not served yet, so that it has something to say of its start."""
+    if is_pod_ready(pod) or pod["metadata"].get("deletionTimestamp"):
+        return False
+    containers = (pod.get("status") or {}).get("containerStatuses") or []
+    return any(is_running(container) for container in containers)
