@@ -1,6 +1,7 @@
 """From HTTP requests to the parts that answer them, and back."""
 
 import asyncio
+import ipaddress
 import logging
 from collections.abc import Awaitable, Callable
 from urllib.parse import unquote, urlsplit
@@ -17,8 +18,6 @@ _log = logging.getLogger(__name__)
 
 BODY_BYTES = 3 * 1024 * 1024
 """The largest request body, as on a cluster."""
-
-_LOOPBACK = ("localhost", "::1")
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -62,9 +61,17 @@ def _check_origin(request: web.Request) -> None:
             host = urlsplit(given).hostname or ""
         except ValueError:
             host = "?"
-        if host and host not in _LOOPBACK and not host.startswith("127."):
+        if host and not is_loopback(host):
             message = f"this server answers programs on this machine only, not {host!r}"
             raise ApiError(403, "Forbidden", message)
+
+
+def is_loopback(host: str) -> bool:
+    """Say whether a host is an address of this machine alone, or its usual name."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 async def _dispatch(context: Context, request: web.Request) -> web.StreamResponse:

@@ -44,7 +44,7 @@ class Journal:
                 f"{folder} is the state of another running server; choose another folder"
             ) from error
         self._file: IO[bytes] | None = None
-        self._lines = 0
+        self._lines, self._most_lines = 0, COMPACT_LINES
         self._store: Store | None = None
 
     def load(self, store: Store) -> None:
@@ -101,7 +101,7 @@ class Journal:
         except OSError as error:
             raise ApiError(500, "InternalError", f"cannot write {self._path}: {error}") from error
         self._lines += 1
-        if self._store is not None and self._lines > max(COMPACT_LINES, 4 * sum(1 for _ in self._store)):
+        if self._lines > self._most_lines:
             self._rewrite()
 
     def _rewrite(self) -> None:
@@ -121,7 +121,7 @@ class Journal:
         if self._file is not None:
             self._file.close()
         self._file = self._path.open("ab")
-        self._lines = 0
+        self._lines, self._most_lines = 0, max(COMPACT_LINES, 4 * sum(1 for _ in store))
 
 
 def _line(table: str, key: Key, revision: int, body: Object | None) -> bytes:

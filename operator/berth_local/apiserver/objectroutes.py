@@ -43,6 +43,8 @@ async def handle(context: Context, request: web.Request, target: Target) -> web.
         if request.method == "PUT" and not target.name and target.resource.custom:
             raise bad_request("name must be provided")
         raise method_not_allowed()
+    if request.method == "POST" and target.resource.namespaced and not target.namespace:
+        raise method_not_allowed()
     if request.method in ("POST", "PUT") and request.content_type not in (JSON, YAML):
         raise unsupported_media([JSON, YAML])
     return await route(context, request, target)
@@ -117,8 +119,6 @@ async def _create(context: Context, request: web.Request, target: Target) -> web
     options = write_options(request.query, request.headers.get("User-Agent", ""), "CreateOptions")
     raw = read_object(await request.read(), request.content_type, resource.kind)
     check_identity(resource, raw)
-    if resource.namespaced and not target.namespace:
-        raise method_not_allowed()
     body = decode(resource, raw, options)
     stored = context.writer.create(resource, target.namespace, body, options)
     return shown(request, resource, stored, 201, options.warnings)

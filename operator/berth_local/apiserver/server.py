@@ -12,7 +12,7 @@ from typing import Any, Self
 
 from aiohttp import web
 
-from berth_local.apiserver.application import application
+from berth_local.apiserver.application import application, is_loopback
 from berth_local.apiserver.bodies import decode
 from berth_local.apiserver.collector import DEFINITIONS, Collector
 from berth_local.apiserver.context import Context
@@ -54,7 +54,7 @@ class ApiServer:
         crds: Sequence[Mapping[str, Any]] = (),
         pod_logs: PodLogs | None = None,
     ) -> None:
-        if host not in ("localhost", "::1") and not host.startswith("127."):
+        if not is_loopback(host):
             raise NotLoopback(f"{host} is not an address of this machine alone; use 127.0.0.1")
         self._host, self._port, self._state, self._crds = host, port, state, list(crds)
         self._pod_logs = pod_logs

@@ -144,8 +144,10 @@ class Store:
         self._index(table, None, stored)
 
     def drop_table(self, name: str) -> None:
-        """Forget a table; its objects must be gone."""
-        self.tables.pop(name, None)
+        """Forget a table, whose objects must be gone; watches of it end."""
+        gone = self.tables.pop(name, None)
+        for event in gone.watchers if gone else ():
+            event.set()
 
     def __iter__(self) -> Iterator[tuple[str, Stored]]:
         for name, table in self.tables.items():

@@ -70,7 +70,7 @@ class Watch:
         try:
             while not closing.is_set() and (now := loop.time()) < end:
                 changes = table_.since(position)
-                if changes is None or self._store.tables.get(self._resource.table) is not table_:
+                if changes is None:
                     yield self._error(expired("too old resource version: the history before it is forgotten"))
                     return
                 position += len(changes)
@@ -80,6 +80,8 @@ class Watch:
                     batch += self._bookmark()
                 if batch:
                     yield batch
+                if self._store.tables.get(self._resource.table) is not table_:
+                    return
                 wake.clear()
                 if table_.first + len(table_.changes) == position and not closing.is_set():
                     await _wait(wake, min(end, due) - loop.time())
