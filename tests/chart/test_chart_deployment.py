@@ -26,6 +26,11 @@ def settings_of(deployment: dict[str, Any]) -> dict[str, str]:
     return {variable["name"]: variable["value"] for variable in container["env"]}
 
 
+def operator_of(render: Callable[..., list[dict[str, Any]]], values: dict[str, Any]) -> dict[str, Any]:
+    [deployment] = [m for m in render(values) if m["kind"] == "Deployment"]
+    return deployment
+
+
 def test_one_replica_that_stops_before_its_successor_starts(render_one: RenderOne) -> None:
     spec = render_one("Deployment")["spec"]
     assert (spec["replicas"], spec["strategy"]) == (1, {"type": "Recreate"})
@@ -72,7 +77,49 @@ def test_the_operator_accepts_its_settings_and_knows_each_of_them(
 ) -> None:
     environment = settings_of(render_one("Deployment", VARIANTS[variant]))
     settings = settings_from(environment | {"BERTH_PRESETS_DIR": str(tmp_path)})
-    assert {f"BERTH_{field.name.upper()}" for field in dataclasses.fields(settings)} == environment.keys()
+    known = {f"BERTH_{field.name.upper()}" for field in dataclasses.fields(settings)}
+    if "replicas" not in VARIANTS[variant]:
+        known.remove("BERTH_LEADER_ELECTION")
+    assert known == environment.keys()
+
+
+@pytest.mark.parametrize(
+    ("variant", "lease"),
+    [("a standby", ("berth-system", "berth")), ("a standby in one namespace", ("berth-system", "berth"))],
+)
+def test_a_standby_shares_a_lease_in_the_release_s_namespace_that_its_role_names(
+    render: Callable[..., list[dict[str, Any]]], variant: str, lease: tuple[str, str], tmp_path: Path
+) -> None:
+    deployment = operator_of(render, VARIANTS[variant])
+    assert (deployment["spec"]["replicas"], deployment["spec"]["strategy"]["type"]) == (2, "RollingUpdate")
+    environment = settings_of(deployment) | {"BERTH_PRESETS_DIR": str(tmp_path)}
+    assert settings_from(environment).leader_election == lease
+    [role] = [
+        m
+        for m in render(VARIANTS[variant])
+        if m["metadata"]["name"] == "berth-leader" and m["kind"] == "Role"
+    ]
+    assert role["metadata"]["namespace"] == lease[0]
+    assert [rule.get("resourceNames") for rule in role["rules"]] == [None, [lease[1]]]
+
+
+def test_a_standby_prefers_another_node_and_may_go_one_at_a_time(
+    render: Callable[..., list[dict[str, Any]]],
+) -> None:
+    deployment = operator_of(render, VARIANTS["a standby"])
+    [term] = pod_of(deployment)["affinity"]["podAntiAffinity"][
+        "preferredDuringSchedulingIgnoredDuringExecution"
+    ]
+    selector = deployment["spec"]["selector"]
+    assert term["podAffinityTerm"]["labelSelector"] == selector
+    [budget] = [m for m in render(VARIANTS["a standby"]) if m["kind"] == "PodDisruptionBudget"]
+    assert budget["spec"] == {"maxUnavailable": 1, "selector": selector}
+
+
+def test_one_replica_has_no_disruption_budget_which_would_only_block_drains(
+    render: Callable[..., list[dict[str, Any]]],
+) -> None:
+    assert "PodDisruptionBudget" not in {m["kind"] for m in render()}
 
 
 def test_the_chart_s_defaults_are_the_operator_s_own_but_for_presets_and_log_format(

@@ -55,4 +55,92 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "settings": {"resyncSeconds": 60, "workers": 32, "logFormat": "text"},
     "names": {"fullnameOverride": "llm-operator"},
     "part of another chart": {"global": {"anything": {"goes": "here"}}},
+    "a standby": {"replicas": 2},
+    "a standby in one namespace": {"replicas": 2, "scope": "namespace"},
+    "egress of the operator bounded": {
+        "networkPolicy": {
+            "operator": {
+                "restrictEgress": True,
+                "apiServerPorts": [6443],
+                "apiServerCIDRs": ["10.0.0.1/32", "fd00::1/128"],
+            }
+        }
+    },
+    "models fenced in": {
+        "networkPolicy": {
+            "inference": {
+                "enabled": True,
+                "namespaces": ["team-b", "team-a"],
+                "allowFrom": [{"namespaceSelector": {"matchLabels": {"team": "web"}}}],
+                "egress": "hub",
+                "extraEgress": [
+                    {
+                        "to": [{"ipBlock": {"cidr": "10.1.0.0/16"}}],
+                        "ports": [{"port": 3128, "protocol": "TCP"}],
+                    }
+                ],
+            }
+        }
+    },
+    "models that reach nothing": {
+        "scope": "namespace",
+        "namespaces": ["team-a"],
+        "networkPolicy": {"inference": {"enabled": True, "egress": "none"}},
+    },
+    "no network policies": {"networkPolicy": {"operator": {"enabled": False}}},
+    "no admission policy": {"admissionPolicy": {"enabled": False}},
+    "monitoring": {
+        "monitoring": {
+            "serviceMonitor": {"enabled": True, "interval": "15s", "labels": {"release": "prometheus"}},
+            "prometheusRule": {"enabled": True, "labels": {"release": "prometheus"}},
+            "dashboard": {"enabled": True, "annotations": {"grafana_folder": "LLM"}},
+        }
+    },
+    "monitoring of one namespace": {
+        "scope": "namespace",
+        "monitoring": {"serviceMonitor": {"enabled": True}},
+    },
+    "a further preset": {
+        "extraPresets": {
+            "example-8b": {
+                "description": "An example",
+                "model": {
+                    "id": "Example-Org/Example-8B",
+                    "revision": "0123456789abcdef0123456789abcdef01234567",
+                    "license": "apache-2.0",
+                    "architecture": "LlamaForCausalLM",
+                    "parameters": 8030261248,
+                    "dtype": "bfloat16",
+                    "contextLength": 8192,
+                    "layers": 32,
+                    "kvHeads": 8,
+                    "headSize": 128,
+                },
+                "image": "berth-inference",
+                "resources": {"gpu": 1, "gpuMemory": "24Gi", "cpu": "4", "memory": "24Gi", "disk": "40Gi"},
+                "readinessTimeout": "30m",
+            }
+        }
+    },
+    "smoke test elsewhere": {"test": {"namespace": "trial", "timeoutSeconds": 60}},
 }
+
+GOLDEN_VARIANTS = {
+    name: VARIANTS[name]
+    for name in (
+        "defaults",
+        "one namespace",
+        "several namespaces",
+        "registry of an air-gapped cluster",
+        "image by digest",
+        "pull secrets",
+        "account and rights brought by someone else",
+        "placement",
+        "a standby",
+        "egress of the operator bounded",
+        "models fenced in",
+        "monitoring",
+        "a further preset",
+    )
+}
+"""The defaults and the twelve whose renderings are kept in golden/, for review as diffs."""

@@ -25,6 +25,18 @@ app.kubernetes.io/component: operator
 
 {{- define "berth.labels" -}}
 {{ include "berth.selectorLabels" . }}
+{{ include "berth.releaseLabels" . }}
+{{- end -}}
+
+{{/* Of what is not the operator: its selectors must not find it. */}}
+{{- define "berth.smokeLabels" -}}
+app.kubernetes.io/name: {{ include "berth.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/component: smoke-test
+{{ include "berth.releaseLabels" . }}
+{{- end -}}
+
+{{- define "berth.releaseLabels" -}}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 app.kubernetes.io/part-of: berth
@@ -58,36 +70,59 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name (.Chart.Version | replace "+" "_") 
 {{- end -}}
 {{- end -}}
 
-{{/* Every right the operator has, cluster-wide or in each of its namespaces, by scope. */}}
+{{/* The first namespace that the operator serves: where a Workspace can be tried out. */}}
+{{- define "berth.tryNamespace" -}}
+{{- first (splitList "," (include "berth.watchNamespaces" .)) | default .Release.Namespace -}}
+{{- end -}}
+
+{{/* The namespaces that inference.networkPolicy is laid over, separated by commas. */}}
+{{- define "berth.inferenceNamespaces" -}}
+{{- default (splitList "," (include "berth.watchNamespaces" .) | compact | default (list .Release.Namespace)) .Values.networkPolicy.inference.namespaces | sortAlpha | join "," -}}
+{{- end -}}
+
+{{- define "berth.podSecurityContext" -}}
+runAsNonRoot: true
+{{- with .Values.runAsUser }}
+runAsUser: {{ int64 . }}
+runAsGroup: {{ int64 . }}
+{{- end }}
+seccompProfile:
+  type: RuntimeDefault
+{{- end -}}
+
+{{- define "berth.containerSecurityContext" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+capabilities:
+  drop: ["ALL"]
+{{- end -}}
+
+{{/* Where the chart's pods may run. */}}
+{{- define "berth.placement" -}}
+{{- with .Values.nodeSelector }}
+nodeSelector:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.tolerations }}
+tolerations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end -}}
+
+{{/* The rules of one role of rights.yaml, each below its reason. Takes a dict: root, role, name (for `named`). */}}
 {{- define "berth.rules" -}}
-# What users ask for. Users own Workspaces: the operator reads them and writes none.
-- apiGroups: ["kaito.sh"]
-  resources: ["workspaces"]
-  verbs: ["get", "list", "watch"]
-# Conditions, endpoint and worker nodes are reported in the status, a resource of its own.
-- apiGroups: ["kaito.sh"]
-  resources: ["workspaces/status"]
-  verbs: ["patch"]
-# Where the OwnerReferencesPermissionEnforcement admission plugin is on (OpenShift), an owner reference
-# that blocks the owner's deletion may be set only by who may update the owner's finalizers.
-- apiGroups: ["kaito.sh"]
-  resources: ["workspaces/finalizers"]
-  verbs: ["update"]
-# The pods that serve a model. Server-side apply creates with "create" and "patch" together. There is
-# no "delete": the owner reference lets the garbage collector do it.
-- apiGroups: ["apps"]
-  resources: ["deployments"]
-  verbs: ["get", "list", "watch", "create", "patch"]
-# The address of a model, likewise.
-- apiGroups: [""]
-  resources: ["services"]
-  verbs: ["get", "list", "watch", "create", "patch"]
-# Why a model does not serve yet is read from its pods: image, scheduling, exit codes, nodes.
-- apiGroups: [""]
-  resources: ["pods"]
-  verbs: ["list", "watch"]
-# One Event for each change of cause, in the Workspace's namespace.
-- apiGroups: [""]
-  resources: ["events"]
-  verbs: ["create"]
+{{- $role := .role -}}
+{{- $name := .name -}}
+{{- $rights := .root.Files.Get "rights.yaml" | fromYaml -}}
+{{- range (get $rights $role).rules }}
+{{- if not (and .clusterOnly (eq $.root.Values.scope "namespace")) }}
+{{ .reason | wrap 105 | splitList "\n" | join "\n# " | printf "# %s" }}
+- apiGroups: {{ toJson .apiGroups }}
+  resources: {{ toJson .resources }}
+  {{- if .named }}
+  resourceNames: {{ list $name | toJson }}
+  {{- end }}
+  verbs: {{ toJson .verbs }}
+{{- end }}
+{{- end }}
 {{- end -}}
