@@ -19,6 +19,7 @@ from berth_inference.engine.batch.job import Job, new_rows
 from berth_inference.engine.batch.lanes import Lane, LaneRule
 from berth_inference.engine.batch.loop import Batches
 from berth_inference.engine.batch.memory import budget_cells
+from berth_inference.engine.batch.packed_linear import pack
 from berth_inference.engine.batch.rope import RopeRegimes
 from berth_inference.engine.batch.runner import Runner
 from berth_inference.engine.batch.sampler import Sampler
@@ -66,6 +67,9 @@ class BatchEngine:
         self._model = pipeline.model.eval()
         self._exclusive = PipelineEngine(pipeline, names=names, max_queued=settings.max_queued)
         self._settings = settings
+        layers = pack(self._model)
+        if layers:
+            _log.info("%d linear layers are packed for this processor", layers)
         rope = RopeRegimes(self._model)
         ForwardLock().guard(self._model)
         problem = why_not_batchable(self._model, rope)

@@ -1,0 +1,101 @@
+"""Linear layers whose weights lie in memory as the processor's matrix kernels want them.
+
+torch's own linear layer reads a weight as it is stored, at about half the memory bandwidth when few
+rows share it, which is what decoding does. oneDNN can reorder a weight once, at load, and then reads
+it at full speed. torch uses this in compiled models only; here it is used without a compiler, through
+the same two operators. They are internal to torch, so nothing is taken for granted: a layer of each
+shape, and then the whole model, must compute what they did before, or everything stays as it was.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import torch
+
+_log = logging.getLogger(__name__)
+
+# Rows that the reordered weights are laid out for: a batch in full swing. Others work as well.
+_ROWS = 16
+# Rows with which the layers are tried: decoding alone, an odd batch, part of a prompt.
+_TRIED_ROWS = (1, 5, 33)
+# Largest difference as a share of the largest value. float32 kernels sum in another order; bfloat16
+# results are rounded to 8 bits, so that neighbours differ by up to 1/128.
+_LAYER_TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 2**-6}
+# Over a whole model the roundings of all layers add up.
+_MODEL_TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 0.1}
+
+
+class PackedLinear(torch.nn.Module):
+    """`torch.nn.Linear` for inference on a CPU. Has no `weight`: nothing may read it as a matrix."""
+
+    def __init__(self, linear: torch.nn.Linear) -> None:
+        super().__init__()
+        self.in_features, self.out_features = linear.in_features, linear.out_features
+        self._packed = torch.ops.mkldnn._reorder_linear_weight(linear.weight.detach(), _ROWS)
+        self._bias = None if linear.bias is None else linear.bias.detach()
+
+    def forward(self, states: torch.Tensor) -> torch.Tensor:
+        """(..., in features) to (..., out features)."""
+        result: torch.Tensor = torch.ops.mkldnn._linear_pointwise(
+            states, self._packed, self._bias, "none", [], ""
+        )
+        return result
+
+
+@torch.inference_mode()
+def pack(model: Any) -> int:
+    """Replace a model's linear layers; returns how many. 0 where that cannot be done or is not exact."""
+    tolerance = _LAYER_TOLERANCE.get(model.dtype)
+    if model.device.type != "cpu" or tolerance is None or not _supported(model.dtype):
+        return 0
+    prompt = torch.arange(7)[None] % model.config.get_text_config().vocab_size
+    replaced: list[tuple[Any, str, torch.nn.Linear]] = []
+    try:
+        before = model(prompt, use_cache=False).logits.float()
+        tried: set[tuple[int, int, bool]] = set()
+        for parent in list(model.modules()):
+            for name, layer in list(parent.named_children()):
+                if type(layer) is not torch.nn.Linear or layer.weight.dtype is not model.dtype:
+                    continue
+                packed = PackedLinear(layer)
+                shape = (layer.in_features, layer.out_features, layer.bias is not None)
+                if shape not in tried and not _agree(layer, packed, tolerance):
+                    raise _Differs(f"a layer of {shape[0]} by {shape[1]}")
+                tried.add(shape)
+                setattr(parent, name, packed)
+                replaced.append((parent, name, layer))
+        after = model(prompt, use_cache=False).logits.float()
+        if not _close(before, after, _MODEL_TOLERANCE[model.dtype]):
+            raise _Differs("the model")
+    except (RuntimeError, AttributeError, TypeError, _Differs) as error:
+        _log.warning("weights stay as they are stored, which is slower: %s: %s", type(error).__name__, error)
+        for parent, name, layer in replaced:
+            setattr(parent, name, layer)
+        return 0
+    return len(replaced)
+
+
+class _Differs(Exception):
+    """Packed weights do not compute the same."""
+
+
+def _supported(dtype: torch.dtype) -> bool:
+    if not torch._C._has_mkldnn or not hasattr(torch.ops.mkldnn, "_reorder_linear_weight"):
+        return False
+    return dtype is torch.float32 or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
+def _agree(layer: torch.nn.Linear, packed: PackedLinear, tolerance: float) -> bool:
+    generator = torch.Generator().manual_seed(0)
+    for rows in _TRIED_ROWS:
+        states = torch.randn(1, rows, layer.in_features, generator=generator).to(layer.weight.dtype)
+        if not _close(layer(states), packed(states), tolerance):
+            return False
+    return True
+
+
+def _close(expected: torch.Tensor, found: torch.Tensor, tolerance: float) -> bool:
+    largest = float(expected.abs().max())
+    return float((expected.float() - found.float()).abs().max()) <= tolerance * largest
