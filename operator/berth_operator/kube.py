@@ -54,10 +54,13 @@ class Refused(KubeError):
     """The API server judged the request itself wrong (400, 403, 422): the same request cannot succeed."""
 
 
+NOT_OF_THE_SCHEMA = "failed to create typed patch object"
+"""How server-side apply begins its refusal of an unknown or misshapen field; it answers 500 and not 400."""
+
 _KINDS = {400: Refused, 403: Refused, 404: NotFound, 409: Conflict, 422: Refused}
 
 
-def _error(status: int, headers: Mapping[str, str], text: str) -> KubeError:
+def error_from(status: int, headers: Mapping[str, str], text: str) -> KubeError:
     """Read a failed answer. Only a Kubernetes `Status` is believed; anything else is named by its HTTP status."""
     reason, message = "Unknown", f"the API server answered {status}"
     try:
@@ -67,7 +70,8 @@ def _error(status: int, headers: Mapping[str, str], text: str) -> KubeError:
     if isinstance(answer, dict) and answer.get("kind") == "Status":
         reason, message = str(answer.get("reason") or reason), str(answer.get("message") or message)
     wait = headers.get("Retry-After", "")
-    return _KINDS.get(status, KubeError)(status, reason, message, float(wait) if wait.isdigit() else None)
+    kind = Refused if message.startswith(NOT_OF_THE_SCHEMA) else _KINDS.get(status, KubeError)
+    return kind(status, reason, message, float(wait) if wait.isdigit() else None)
 
 
 class Resource:
@@ -201,11 +205,11 @@ class KubeClient:
             response = await self._api.call_api(*request, _request_timeout=REQUEST_SECONDS)
             text = (await response.read()).decode(errors="replace")
         except ApiException as error:
-            raise _error(error.status or 0, error.headers or {}, str(error.body or "")) from error
+            raise error_from(error.status or 0, error.headers or {}, str(error.body or "")) from error
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             what = str(error) or type(error).__name__
             raise KubeError(0, "Unreachable", f"no answer from the API server: {what}") from error
         if response.status >= 300:
-            raise _error(response.status, response.headers, text)
+            raise error_from(response.status, response.headers, text)
         answer: Object = json.loads(text)
         return answer

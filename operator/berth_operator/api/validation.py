@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from berth_operator.api import names
 from berth_operator.api.problems import Problem, shown
 from berth_operator.api.spec import Adapter, Inference, LabelSelector, PresetRef
+from berth_operator.api.template import template_problems
 
 if TYPE_CHECKING:
     from berth_operator.api.workspace import Workspace
@@ -116,7 +117,7 @@ def inference_problems(inference: Inference) -> Iterator[Problem]:
     if inference.preset is not None:
         yield from _preset_problems(inference.preset)
     if inference.template is not None:
-        yield from _template_problems(inference.template)
+        yield from template_problems(inference.template)
     seen: set[str] = set()
     for index, adapter in enumerate(inference.adapters):
         path = f"inference.adapters[{index}]"
@@ -137,16 +138,6 @@ def _preset_problems(preset: PresetRef) -> Iterator[Problem]:
         yield Problem(path, "is missing, though accessMode is private", "name it, or use accessMode: public")
     if preset.access_mode == "public" and image is not None:
         yield Problem(path, "is set, though accessMode is public", "use accessMode: private, or remove it")
-
-
-def _template_problems(template: dict[str, object]) -> Iterator[Problem]:
-    path = "inference.template.spec.containers"
-    spec = template.get("spec")
-    containers = spec.get("containers") if isinstance(spec, dict) else None
-    if not isinstance(containers, list) or not containers:
-        yield Problem(path, "the template has no containers", "add one that listens on port 5000")
-    elif not all(isinstance(container, dict) for container in containers):
-        yield Problem(path, "holds something that is not a container", "write each as in a Deployment")
 
 
 def _adapter_problems(adapter: Adapter, path: str) -> Iterator[Problem]:
