@@ -27,9 +27,16 @@ def load_engine(settings: Settings, progress: LoadProgress) -> Engine:
     pipeline = _load_pipeline(folder, settings)
     progress.enter(Phase.WARMING_UP)
 
-    from berth_inference.engine.pipeline import PipelineEngine  # imports torch
+    from berth_inference.engine.batch.engine import BatchEngine, BatchSettings  # imports torch
 
-    engine = PipelineEngine(pipeline, names=settings.names, max_queued=settings.max_queued)
+    batch = BatchSettings(
+        max_queued=settings.max_queued,
+        max_rows=settings.max_rows,
+        step_tokens=settings.step_tokens,
+        kv_bytes=settings.kv_memory,
+        deadline=settings.request_seconds,
+    )
+    engine = BatchEngine(pipeline, names=settings.names, settings=batch)
     try:
         engine.warm_up()
     except Exception as error:
@@ -114,7 +121,9 @@ def _warm_up_failure(error: Exception) -> LoadFailure:
     import torch
 
     # The first token needs memory beside the weights.
-    return LoadFailure.GPU_OUT_OF_MEMORY if isinstance(error, torch.OutOfMemoryError) else LoadFailure.INTERNAL
+    return (
+        LoadFailure.GPU_OUT_OF_MEMORY if isinstance(error, torch.OutOfMemoryError) else LoadFailure.INTERNAL
+    )
 
 
 def _one_line(error: BaseException) -> str:

@@ -30,6 +30,10 @@ class Settings:
     max_beams: int = 16
     max_sequences: int = 16
     max_queued: int = 64
+    max_rows: int = 64
+    step_tokens: int = 256
+    kv_memory: int | None = None
+    request_seconds: float = 600.0
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -102,8 +106,27 @@ OPTIONS: dict[str, tuple[Callable[[str], Any], str]] = {
     "max_sequences": (_COUNT, "most sequences of one request, for the same reason"),
     "max_queued": (
         _COUNT,
-        "most requests that may wait while others run; one generation runs at a time, so the last "
-        "of the default's 64 already waits minutes",
+        "most requests that may wait while others run; the default is as many as run at once, so the "
+        "last of them waits for about one whole answer",
+    ),
+    "max_rows": (
+        _COUNT,
+        "most sequences that are generated at once; beyond the default a CPU gains nothing: its "
+        "arithmetic is then what takes the time, and no longer the reading of weights",
+    ),
+    "step_tokens": (
+        _COUNT,
+        "most prompt tokens that are read between two tokens of the requests that are running; the "
+        "default takes a small model on a CPU about an eighth of a second",
+    ),
+    "kv_memory": (
+        _COUNT,
+        "bytes for the keys and values of all running requests; default: half of the memory that is "
+        "free once the model is loaded",
+    ),
+    "request_seconds": (
+        Between(float, 1, 86400),
+        "longest that a request may take, its wait included; the default is that of OpenAI's clients",
     ),
 }
 

@@ -29,11 +29,14 @@ PROMPT = tuple(range(10, 20))
 
 @pytest.fixture
 def engine(model_folder: Path) -> Iterator[PipelineEngine]:
-    settings = Settings(model=str(model_folder), dtype="float32", device="cpu", max_queued=2)
-    loaded = load_engine(settings, LoadProgress())
-    assert isinstance(loaded, PipelineEngine)
-    yield loaded
-    loaded.close()
+    import transformers
+
+    model = transformers.AutoModelForCausalLM.from_pretrained(model_folder, dtype="float32")
+    tokenizer = transformers.AutoTokenizer.from_pretrained(model_folder)
+    pipeline = transformers.pipeline("text-generation", model=model, tokenizer=tokenizer)
+    engine = PipelineEngine(pipeline, names=("random",), max_queued=2)
+    yield engine
+    engine.close()
 
 
 def _request(tokens: int = 20, **changes: Any) -> GenerationRequest:
