@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,8 @@ from agent_cluster import (
     service,
     status_of,
 )
-from berth_local.agent.client import DEPLOYMENTS, PODS, SERVICES
-from berth_local.agent.plan.objects import condition
+from berth_local.agent.client import DEPLOYMENTS, EVENTS, PODS, SERVICES
+from berth_local.agent.plan.objects import condition, time_text
 
 
 @pytest.fixture
@@ -216,3 +217,15 @@ async def test_a_restart_keeps_the_objects_and_runs_everything_anew(tmp_path: Pa
         assert first["metadata"]["uid"] != here.pods()[0]["metadata"]["uid"]
         assert after["pid"] != before["pid"]
         await here.until(lambda: status_of(here.get("pods", "alone") or {}, "Ready") == "True")
+
+
+async def test_events_older_than_an_hour_are_gone_after_a_start(tmp_path: Path) -> None:
+    about = {"apiVersion": "v1", "kind": "Node", "name": "berth-local"}
+    async with cluster(tmp_path / "state") as here:
+        for name, age in (("old", timedelta(hours=2)), ("young", timedelta(minutes=30))):
+            meta = {"name": name, "namespace": "default"}
+            last = time_text(datetime.now(UTC) - age)
+            body = {"metadata": meta, "involvedObject": about, "reason": "Test", "lastTimestamp": last}
+            await here.create(EVENTS, {"apiVersion": "v1", "kind": "Event", **body})
+    async with cluster(tmp_path / "state") as here:
+        await here.until(lambda: [one["metadata"]["name"] for one in here.events("Test")] == ["young"])

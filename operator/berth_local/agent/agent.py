@@ -65,7 +65,15 @@ class NodeAgent:
     async def start(self) -> None:
         """Register the node, end what a previous run left in the API, and begin to work."""
         self._state.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._client = client = ApiClient(self._url)
+        self._client = ApiClient(self._url)
+        try:
+            await self._start(self._client)
+        except BaseException:
+            await _cancelled(self._tasks)
+            await self._client.close()
+            raise
+
+    async def _start(self, client: ApiClient) -> None:
         self._events = events = EventRecorder(client, NODE_NAME)
         node = await self._register()
         resources = (DEPLOYMENTS, REPLICA_SETS, PODS, SERVICES, SECRETS, CONFIG_MAPS)
@@ -96,25 +104,23 @@ class NodeAgent:
             Scheduler(client, events, pods, node),
             self._services,
         )
-        work = [events.run(), *(cache.run() for cache in caches), *(one.run() for one in controllers)]
-        self._tasks = [asyncio.create_task(one) for one in work]
-        for cache in caches:
-            await cache.synced()
+        self._tasks = [asyncio.create_task(events.run()), asyncio.create_task(events.expire())]
+        # Pods come last, as they need their Secrets; controllers after all, as half a view would mislead them.
+        for group in ((deployments, replica_sets, services, secrets, config_maps), (pods,)):
+            self._tasks += [asyncio.create_task(cache.run()) for cache in group]
+            for cache in group:
+                await cache.synced()
+        self._tasks += [asyncio.create_task(one.run()) for one in controllers]
 
     async def stop(self) -> None:
         """End every pod's processes and stop working. The objects stay as they are."""
-        controllers = self._tasks
-        for task in controllers[1:]:
-            task.cancel()
-        await asyncio.gather(*controllers[1:], return_exceptions=True)
+        recording, *others = self._tasks
+        await _cancelled(others)
         await self._services.close()
         await asyncio.gather(*(worker.stop(STOP_SECONDS) for worker in self._workers.values()))
-        for run in self._runs.values():
-            run.cancel()
-        await asyncio.gather(*self._runs.values(), return_exceptions=True)
+        await _cancelled(list(self._runs.values()))
         await self._events.flush(1.0)
-        controllers[0].cancel()
-        await asyncio.gather(controllers[0], return_exceptions=True)
+        await _cancelled([recording])
         await self._client.close()
 
     def address_of(self, uid: str) -> Address | None:
@@ -166,3 +172,9 @@ class NodeAgent:
         for worker in list(self._workers.values()):
             if worker.namespace == obj["metadata"].get("namespace"):
                 worker.sources_changed()
+
+
+async def _cancelled(tasks: list[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

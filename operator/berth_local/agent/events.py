@@ -4,16 +4,22 @@ import asyncio
 import logging
 import uuid
 from collections import OrderedDict
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from berth_local.agent.client import EVENTS, ApiClient
-from berth_local.agent.plan.objects import Object, time_text
+from berth_local.agent.plan.objects import Object, parse_time, time_text
 from berth_operator.kube import KubeError, NotFound
 
 log = logging.getLogger(__name__)
 
 REMEMBERED = 500
 """Events that are counted up rather than told anew; older ones start a new count, as after an hour on a cluster."""
+
+
+KEPT = timedelta(hours=1)
+"""How long events are kept: a cluster's default."""
+
+EXPIRE_SECONDS = 300.0
 
 
 class EventRecorder:
@@ -41,6 +47,20 @@ class EventRecorder:
                 log.info("event %s could not be recorded: %s", item[1], error)
             finally:
                 self._queue.task_done()
+
+    async def expire(self) -> None:
+        """Remove every component's events once they are old, as a cluster does, until cancelled."""
+        while True:
+            try:
+                events, _ = await self._client.list(EVENTS)
+                oldest = datetime.now(UTC) - KEPT
+                for event in events:
+                    if (_last(event) or oldest) < oldest:
+                        meta = event["metadata"]
+                        await self._client.delete(EVENTS, meta["namespace"], meta["name"], meta["uid"])
+            except KubeError as error:
+                log.info("old events were not removed: %s", error)
+            await asyncio.sleep(EXPIRE_SECONDS)
 
     async def flush(self, seconds: float) -> None:
         """Wait, at most that long, until all that was recorded has been sent."""
@@ -88,3 +108,9 @@ class EventRecorder:
         self._known[cause] = body
         while len(self._known) > REMEMBERED:
             self._known.popitem(last=False)
+
+
+def _last(event: Object) -> datetime | None:
+    """When an event last happened, as far as it says."""
+    times = (event.get("lastTimestamp"), event.get("eventTime"), event["metadata"].get("creationTimestamp"))
+    return next((time for time in map(parse_time, times) if time is not None), None)

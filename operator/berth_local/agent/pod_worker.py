@@ -115,7 +115,11 @@ class PodWorker:
                 for task in sidecars:
                     task.cancel()
                 await asyncio.gather(*sidecars, return_exceptions=True)
-        except Exception:
+        except Exception as error:
+            # A fault of the agent's own: told where the user looks, and not swallowed.
+            self._host.events.record(
+                self._pod, "Failed", f"Error: the embedded agent failed: {error!r}", "Warning"
+            )
             log.exception("pod %s cannot be run", key_of(self._pod))
             raise
 

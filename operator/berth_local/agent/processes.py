@@ -74,7 +74,8 @@ class Processes:
 
         Raises StartError when there is no such program.
         """
-        program = shutil.which(command[0], path=environment.get("PATH", os.defpath))
+        named = str(folder / command[0]) if "/" in command[0] else command[0]
+        program = shutil.which(named, path=environment.get("PATH", os.defpath))
         if program is None:
             where = "no such file or directory" if "/" in command[0] else "executable file not found in $PATH"
             raise StartError(f'exec: "{command[0]}": {where}')

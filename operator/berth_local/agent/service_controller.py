@@ -88,10 +88,11 @@ class ServiceController(Controller):
             service = {"apiVersion": "v1", "kind": "Service", **stored}
             self._services.put(service)
         as_asked = address == (service["spec"]["clusterIP"], service["spec"]["ports"][0]["port"])
-        ingress = [{"ip": address[0], "ipMode": "Proxy"}] if as_asked else []
+        balanced = service["spec"].get("type") == "LoadBalancer" and as_asked
+        ingress = [{"ip": address[0], "ipMode": "Proxy"}] if balanced else []
         before = ((service.get("status") or {}).get("loadBalancer") or {}).get("ingress") or []
-        if service["spec"].get("type") == "LoadBalancer" and before != ingress:
-            status = {"status": {"loadBalancer": {"ingress": ingress}}}
+        if before != ingress:
+            status = {"status": {"loadBalancer": {"ingress": ingress or None}}}
             stored = await self._client.merge(SERVICES, key.namespace, key.name, status, "status")
             self._services.put({"apiVersion": "v1", "kind": "Service", **stored})
 

@@ -48,6 +48,7 @@ def set_up(context: PodContext, spec: Mapping[str, Any], image: Image) -> tuple[
         allocatable=host.allocatable,
     )
     environment = base_environment(home) | _where(spec, context.address)
+    environment["HOSTNAME"] = str(context.pod["metadata"]["name"])
     if TMP in mounts:
         environment["TMPDIR"] = mounts[TMP]
     environment |= environment_of(spec, context.pod, sources, mounts)

@@ -6,6 +6,7 @@ import importlib.util
 import logging
 import shutil
 import signal
+import sys
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from pathlib import Path
@@ -24,6 +25,8 @@ async def control_plane(
     state: Path | None = None, port: int = 0, labels: Mapping[str, str] | None = None
 ) -> AsyncIterator["ControlPlane"]:
     """Run a control plane in `state`, or in a folder that goes with it; what fails is told as CliError."""
+    if sys.platform == "win32":
+        raise CliError("runs on Linux and macOS; on Windows, run it in WSL")
     require("berth_local.control_plane", "aiohttp", "jsonpatch", "jsonschema")
     require("berth_inference", "torch", "transformers")
     from berth_local.agent.host import Rules
