@@ -15,7 +15,7 @@ from berth_operator.api.names import FIELD_MANAGER
 from control_plane.api_proxy import ApiProxy
 from control_plane.cluster import POLL_SECONDS, eventually
 
-START_SECONDS = 30.0
+START_SECONDS = 60.0
 STOP_SECONDS = 5.0
 """A pod that takes longer to stop holds up every rollout of the operator."""
 
@@ -38,7 +38,7 @@ class OperatorProcess:
         }
         self._process: subprocess.Popen[bytes] | None = None
 
-    def start(self) -> int:
+    def start(self, *, waits: bool = True) -> int:
         """Start it and wait until it asks something; return where its requests begin in the proxy's `requests`.
 
         Raises RuntimeError, with the end of its log, where it never does.
@@ -54,7 +54,7 @@ class OperatorProcess:
                 stderr=subprocess.STDOUT,
             )
         deadline = time.monotonic() + START_SECONDS
-        while len(self.proxy.requests) == since:
+        while waits and len(self.proxy.requests) == since:
             if self._process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(f"the operator does not start:\n{self._tail()}")
             time.sleep(POLL_SECONDS)
@@ -68,6 +68,9 @@ class OperatorProcess:
     @property
     def log(self) -> str:
         return self.log_file.read_text(errors="replace")
+
+    async def logged(self) -> str:
+        return self.log
 
     def kill(self) -> None:
         """End it as a crash of its node would: no signal that it could act on."""
