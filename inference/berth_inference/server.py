@@ -60,8 +60,9 @@ def run(settings: Settings) -> int:
     try:
         listener = _listen(settings.host, settings.port)
     except OSError as error:
+        why = os.strerror(error.errno or 0)
         sys.stderr.write(
-            f"berth_inference: error: cannot listen on {settings.host} port {settings.port}: {os.strerror(error.errno or 0)}\n"
+            f"berth_inference: error: cannot listen on {settings.host} port {settings.port}: {why}\n"
         )
         return 1
     return asyncio.run(_serve(settings, listener))

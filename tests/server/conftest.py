@@ -49,7 +49,7 @@ def client(model_folder: Path) -> Iterator[TestClient]:
         yield client
 
 
-def wait_until_ready(client: Any, seconds: float = 60) -> None:
+def wait_until_ready(client: Any, seconds: float = 100) -> None:
     """Polls /health as Kubernetes does."""
     deadline = time.monotonic() + seconds
     while client.get("/health").status_code != 200:

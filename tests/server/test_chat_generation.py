@@ -173,6 +173,11 @@ class TestLengths:
         asked = {"max_new_tokens": 20, "do_sample": False}
         assert _tokens(client, body, **asked) == _tokens(client, **asked)
 
+    @pytest.mark.parametrize("name", ["no_repeat_ngram_size", "encoder_no_repeat_ngram_size"])
+    def test_a_run_longer_than_any_text_costs_nothing(self, client: Any, name: str) -> None:
+        asked = {"do_sample": False, "max_new_tokens": 5}
+        assert _tokens(client, **asked, **{name: 2**62}) == _tokens(client, **asked)
+
 
 class TestText:
     def test_the_result_begins_with_the_prompt_unless_told_otherwise(self, client: Any) -> None:

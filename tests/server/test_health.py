@@ -110,3 +110,11 @@ def test_a_wrong_method_is_a_405(client: Any) -> None:
     response = client.get("/chat")
     assert response.status_code == 405
     assert response.headers["allow"] == "POST"
+
+
+def test_the_openapi_page_describes_every_argument_of_chat(client: Any) -> None:
+    schemas = client.get("/openapi.json").json()["components"]["schemas"]
+    for model in ("ChatRequest", "GenerateKwargs"):
+        for name, field in schemas[model]["properties"].items():
+            if name != "generate_kwargs":
+                assert field.get("description"), f"{model}.{name}"
