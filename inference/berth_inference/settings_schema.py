@@ -52,7 +52,9 @@ def main(arguments: list[str] | None = None) -> int:
         options.write.write_text(page, encoding="utf-8")
     elif options.check:
         if not options.check.is_file() or options.check.read_text(encoding="utf-8") != page:
-            sys.stderr.write(f"{options.check} is not current: run `make generate` and commit what it writes\n")
+            sys.stderr.write(
+                f"{options.check} is not current: run `make generate` and commit what it writes\n"
+            )
             return 1
     else:
         sys.stdout.write(page)
