@@ -6,7 +6,7 @@ aside, because server-side apply wants exactly the fields that were meant and no
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import quote
@@ -23,6 +23,9 @@ Object = dict[str, Any]
 
 REQUEST_SECONDS = 30.0
 """An API server that takes longer is in trouble; the work queue tries again, later and slower."""
+
+STREAM_SECONDS = 24 * 3600.0
+"""A log is followed for as long as somebody looks at it."""
 
 TEXT_LIMIT = 500
 """Characters kept of a message that is not ours: enough to name a cause, too few to carry a page of HTML."""
@@ -105,17 +108,19 @@ class KubeClient:
         self._api.user_agent = FIELD_MANAGER
 
     @classmethod
-    async def connect(cls, kubeconfig: str | None = None) -> Self:
+    async def connect(cls, kubeconfig: str | None = None, context: str | None = None) -> Self:
         """Connect as a pod of the cluster, else by a kubeconfig file, `KUBECONFIG` or the default place.
+
+        `context` is one of the kubeconfig's, its present one unless given.
 
         Raises `NoCluster` where none of them is usable.
         """
         configuration = Configuration()
         try:
-            if kubeconfig is None and "KUBERNETES_SERVICE_HOST" in os.environ:
+            if kubeconfig is None and context is None and "KUBERNETES_SERVICE_HOST" in os.environ:
                 config.load_incluster_config(client_configuration=configuration)
             else:
-                await config.load_kube_config(config_file=kubeconfig, client_configuration=configuration)
+                await config.load_kube_config(kubeconfig, context, configuration)
         except (
             config.ConfigException,
             OSError,
@@ -178,6 +183,24 @@ class KubeClient:
             body,
             "application/merge-patch+json",
         )
+
+    async def lines(self, path: str, query: list[tuple[str, str]]) -> AsyncIterator[str]:
+        """Yield the lines of an answer that may go on for ever, such as a log that is followed."""
+        try:
+            request = await self._api.param_serialize(
+                "GET", path, query_params=query, auth_settings=["BearerToken"]
+            )
+            response = await self._api.call_api(*request, _request_timeout=STREAM_SECONDS)
+            if response.status >= 300:
+                raise error_from(
+                    response.status, response.headers, (await response.read()).decode(errors="replace")
+                )
+            async for line in response.response.content:
+                yield line.decode(errors="replace").rstrip("\n")
+        except ApiException as error:
+            raise error_from(error.status or 0, error.headers or {}, str(error.body or "")) from error
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise KubeError(0, "Unreachable", f"no answer from the API server: {error}") from error
 
     async def create(self, resource: Resource, body: Object) -> Object:
         """Create an object."""

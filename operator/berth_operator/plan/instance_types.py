@@ -5,7 +5,7 @@ Figures are the clouds' own, GPU memory as they state it:
 Azure    learn.microsoft.com/azure/virtual-machines/sizes/gpu-accelerated (NCasT4_v3, NVadsA10_v5, NC_A100_v4,
          NCadsH100_v5, NDasrA100_v4, NDm_A100_v4, ND-H100-v5, ND-H200-v5)
 AWS      docs.aws.amazon.com/batch/latest/userguide/gpu-jobs.html (G4dn, G5, G6, P3),
-         aws.amazon.com/ec2/instance-types/p4 and /p5 (P4d, P4de, P5)
+         aws.amazon.com/ec2/instance-types/p4, /p5 and /g6e (P4d, P4de, P5; L40S of 48 GB, which is 44 GiB)
 Google   cloud.google.com/compute/docs/accelerator-optimized-machines (G2, A2, A3)
 
 A type that is not listed is not judged. Types with a part of a GPU are left out.
@@ -107,6 +107,7 @@ _ALL: Final = (
         }
         | {"g5.24xlarge": 4, "g5.48xlarge": 8},
     ),
+    *_rows("aws", "L40S", 44, {"g6e.xlarge": 1}),
     *_rows("aws", "V100", 16, {"p3.2xlarge": 1, "p3.8xlarge": 4, "p3.16xlarge": 8}),
     *_rows("aws", "A100 40GB", 40, {"p4d.24xlarge": 8}),
     *_rows("aws", "A100 80GB", 80, {"p4de.24xlarge": 8}),

@@ -1,0 +1,148 @@
+"""A Workspace and everything under it as a tree, each with how it is, the first cause marked: `berth explain`."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from berth_operator.plan import nodes
+from berth_operator.plan.diagnosis import findings
+from berth_operator.plan.diagnosis.pods import pod_findings
+from berth_operator.plan.observed import REVISION, Object, Observed, annotations, is_pod_ready, node_name
+from berth_operator.plan.reasons import SEVERITY, UNDER_WAY, Culprit, Finding, Reason
+
+REFUSALS = frozenset(SEVERITY[: SEVERITY.index(Reason.QUOTA_EXCEEDED)])
+"""Reasons that lie in the Workspace itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Branch:
+    """One object: what it is, how it is in a few words, what is wrong with it, and what is under it."""
+
+    kind: str
+    name: str
+    state: str
+    finding: Finding | None = None
+    is_cause: bool = False
+    children: tuple["Branch", ...] = field(default_factory=tuple)
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """The tree of a Workspace, and its first cause: None where nothing is wrong."""
+
+    tree: Branch
+    cause: Finding | None
+
+
+def explain(workspace: Object, observed: Observed, now: str) -> Explanation:
+    """Explain a Workspace as it stands in the cluster. Pure; `now` is an RFC 3339 time."""
+    ready = _ready(workspace)
+    refused = next((reason for reason in REFUSALS if reason == ready.get("reason")), None)
+    if refused is not None:
+        # What the operator refused it knows best: it has read the presets and the ConfigMap.
+        cause: Finding | None = Finding(
+            refused,
+            str(ready.get("message", "")),
+            culprit=Culprit("Workspace", workspace["metadata"]["name"]),
+            terminal=True,
+        )
+    else:
+        cause = next(iter(findings(observed, now)), None)
+    marked = cause if cause is not None and (refused is not None or cause.reason not in UNDER_WAY) else None
+    status = workspace.get("status") or {}
+    state = f"{status.get('state') or 'not looked at yet'}"
+    tree = Branch(
+        "Workspace",
+        workspace["metadata"]["name"],
+        state,
+        cause if refused is not None else None,
+        refused is not None,
+        tuple(_deployment(observed, marked, now)),
+    )
+    return Explanation(tree, cause)
+
+
+def _deployment(observed: Observed, cause: Finding | None, now: str) -> Iterator[Branch]:
+    deployment = observed.deployment
+    if deployment is None:
+        return
+    status = deployment.get("status") or {}
+    wanted = (deployment.get("spec") or {}).get("replicas", 1)
+    name = deployment["metadata"]["name"]
+    state = f"{status.get('availableReplicas', 0)} of {wanted} pods available"
+    sets = tuple(_replica_sets(observed, cause, now)) or tuple(
+        _pods(observed.live_pods, observed, cause, now)
+    )
+    own = cause if cause is not None and cause.culprit == Culprit("Deployment", name) else None
+    yield Branch("Deployment", name, state, own, own is not None, sets)
+
+
+def _replica_sets(observed: Observed, cause: Finding | None, now: str) -> Iterator[Branch]:
+    revision = annotations(observed.deployment or {}).get(REVISION)
+    for replica_set in sorted(
+        observed.replica_sets, key=lambda one: int(annotations(one).get(REVISION, "0") or 0), reverse=True
+    ):
+        name, current = replica_set["metadata"]["name"], annotations(replica_set).get(REVISION) == revision
+        stamp = (replica_set["metadata"].get("labels") or {}).get("pod-template-hash")
+        pods = [
+            pod
+            for pod in observed.live_pods
+            if (pod["metadata"].get("labels") or {}).get("pod-template-hash") == stamp
+        ]
+        if not pods and not current:
+            continue
+        of_quota = cause is not None and cause.reason in (
+            Reason.QUOTA_EXCEEDED,
+            Reason.ADMISSION_REFUSED,
+            Reason.POD_CREATION_FAILED,
+        )
+        own = cause if current and of_quota else None
+        state = "the present template" if current else "an earlier template"
+        yield Branch(
+            "ReplicaSet",
+            name,
+            f"{state}, {len(pods)} pod{'' if len(pods) == 1 else 's'}",
+            own,
+            own is not None,
+            tuple(_pods(pods, observed, cause, now)),
+        )
+
+
+def _pods(
+    pods: "tuple[Object, ...] | list[Object]", observed: Observed, cause: Finding | None, now: str
+) -> Iterator[Branch]:
+    for pod in pods:
+        found = min(
+            pod_findings(pod, observed, now), key=lambda one: SEVERITY.index(one.reason), default=None
+        )
+        is_cause = found is not None and found == cause
+        on_node = is_cause and found is not None and found.culprit == Culprit("Node", node_name(pod))
+        yield Branch(
+            "Pod",
+            pod["metadata"]["name"],
+            "ready" if is_pod_ready(pod) else str((pod.get("status") or {}).get("phase") or "Pending"),
+            None if on_node else found,
+            is_cause and not on_node,
+            tuple(_node(pod, observed, found if on_node else None)),
+        )
+
+
+def _node(pod: Object, observed: Observed, finding: Finding | None) -> Iterator[Branch]:
+    name = node_name(pod)
+    if not name:
+        return
+    node = observed.node_of(pod)
+    if node is None:
+        state = "not known" if observed.nodes is None else "does not exist"
+    else:
+        state = ", ".join(
+            [
+                "ready" if nodes.is_ready(node) else "not ready",
+                *(f"short of {word}" for word in nodes.pressures(node)),
+            ]
+        )
+    yield Branch("Node", name, state, finding, finding is not None)
+
+
+def _ready(workspace: Object) -> Object:
+    found = (workspace.get("status") or {}).get("conditions") or []
+    return next((item for item in found if item.get("type") == "Ready"), {})

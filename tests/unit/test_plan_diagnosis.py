@@ -1,0 +1,663 @@
+"""Why a Workspace does not serve, for everything that can be wrong with it: the reason, and what is said of it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from berth_operator.plan.diagnosis import diagnose, findings, unplaced
+from berth_operator.plan.observed import Observed
+from berth_operator.plan.progress import ServerReport
+from berth_operator.plan.reasons import SEVERITY, UNDER_WAY, Finding, Reason
+from unit.cluster_objects import (
+    NOW,
+    crashed,
+    deployment,
+    ended,
+    event,
+    events,
+    node,
+    observed,
+    pod,
+    replica_set,
+    runs,
+    waits,
+)
+
+NO_GPU = "0/3 nodes are available: 1 Insufficient nvidia.com/gpu, 2 node(s) didn't match Pod's node affinity/selector."
+TYPED: dict[str, Any] = {
+    "affinity": {
+        "nodeAffinity": {
+            "requiredDuringSchedulingIgnoredDuringExecution": {
+                "nodeSelectorTerms": [
+                    {
+                        "matchExpressions": [
+                            {"key": "node.kubernetes.io/instance-type", "operator": "In", "values": ["big"]},
+                            {"key": "apps", "operator": "In", "values": ["llm"]},
+                        ]
+                    }
+                ]
+            }
+        }
+    }
+}
+AFFINITY = (
+    "0/2 nodes are available: 2 node(s) didn't match Pod's node affinity/selector. preemption: 0/2 nodes."
+)
+
+
+def two_gpus() -> dict[str, Any]:
+    need = {"containers": [{"name": "inference", "resources": {"limits": {"nvidia.com/gpu": "2"}}}]}
+    return pod(scheduler=NO_GPU, spec=need)
+
+
+def said(reason: str, message: str) -> str:
+    return json.dumps({"reason": reason, "message": message}) + "\n"
+
+
+def stranger(name: str, on: str = "n1", count: str = "1", **labels: str) -> dict[str, Any]:
+    return {
+        "metadata": {"name": name, "namespace": "team", "uid": name, "labels": labels},
+        "spec": {"nodeName": on, "containers": [{"resources": {"limits": {"nvidia.com/gpu": count}}}]},
+        "status": {"phase": "Running"},
+    }
+
+
+# (what is wrong, what is observed, the reason, words that the message must have)
+CASES: list[tuple[str, Observed, Reason, tuple[str, ...]]] = [
+    # --- objects that are missing
+    (
+        "a Secret that the environment needs is missing",
+        observed(pod(containerStatuses=[waits("CreateContainerConfigError", 'secret "hub" not found')])),
+        Reason.SECRET_MISSING,
+        ('Secret "hub"', 'namespace "ns"', "create it"),
+    ),
+    (
+        "a Secret lacks the key that is needed",
+        observed(
+            pod(
+                containerStatuses=[
+                    waits("CreateContainerConfigError", "couldn't find key HF_TOKEN in Secret ns/hub")
+                ]
+            )
+        ),
+        Reason.SECRET_MISSING,
+        ('key "HF_TOKEN"', 'Secret "hub"'),
+    ),
+    (
+        "a ConfigMap that the environment needs is missing",
+        observed(pod(containerStatuses=[waits("CreateContainerConfigError", 'configmap "cm" not found')])),
+        Reason.CONFIG_MAP_MISSING,
+        ('ConfigMap "cm"',),
+    ),
+    (
+        "a ConfigMap that a volume mounts is missing, which only an Event tells",
+        observed(
+            pod(containerStatuses=[waits("ContainerCreating")]),
+            events=events(
+                event("FailedMount", 'MountVolume.SetUp failed for volume "c" : configmap "cm" not found'),
+            ),
+        ),
+        Reason.CONFIG_MAP_MISSING,
+        ('ConfigMap "cm"', 'pod "ws-new-1"'),
+    ),
+    (
+        "a mounted Secret lacks a key",
+        observed(
+            pod(containerStatuses=[waits("ContainerCreating")]),
+            events=events(
+                event(
+                    "FailedMount",
+                    'MountVolume.SetUp failed for volume "c" : references non-existent secret key: k',
+                )
+            ),
+        ),
+        Reason.SECRET_MISSING,
+        ('key "k"',),
+    ),
+    (
+        "a volume cannot be attached",
+        observed(
+            pod(containerStatuses=[waits("ContainerCreating")]),
+            events=events(event("FailedAttachVolume", "Multi-Attach error for volume pvc-1")),
+        ),
+        Reason.VOLUME_UNAVAILABLE,
+        ("Multi-Attach error",),
+    ),
+    (
+        "an image pull secret is missing, and the registry refuses",
+        observed(
+            pod(
+                containerStatuses=[waits("ImagePullBackOff", 'Back-off pulling image "x": 401 Unauthorized')]
+            ),
+            events=events(
+                event(
+                    "FailedToRetrieveImagePullSecret",
+                    "Unable to retrieve some image pull secrets (mine); attempting to pull the image may not succeed.",
+                )
+            ),
+        ),
+        Reason.PULL_SECRET_MISSING,
+        ('image pull secret "mine"', "kubectl create secret docker-registry mine"),
+    ),
+    # --- images
+    (
+        "the image's tag does not exist",
+        observed(
+            pod(containerStatuses=[waits("ErrImagePull", "rpc error: code = NotFound: manifest unknown")])
+        ),
+        Reason.IMAGE_NOT_FOUND,
+        ("registry.example/berth:1", "manifest unknown"),
+    ),
+    (
+        "the registry wants credentials",
+        observed(pod(containerStatuses=[waits("ErrImagePull", "failed to authorize: 403 Forbidden")])),
+        Reason.IMAGE_ACCESS_DENIED,
+        ("image pull secret",),
+    ),
+    (
+        "the registry limits pulls",
+        observed(
+            pod(
+                containerStatuses=[
+                    waits("ErrImagePull", "toomanyrequests: You have reached your pull rate limit")
+                ]
+            )
+        ),
+        Reason.IMAGE_RATE_LIMITED,
+        ("refuses further requests",),
+    ),
+    (
+        "the kubelet backs off and an Event has the cause",
+        observed(
+            pod(
+                containerStatuses=[
+                    waits("ImagePullBackOff", 'Back-off pulling image "registry.example/berth:1"')
+                ]
+            ),
+            events=events(event("Failed", 'Failed to pull image "registry.example/berth:1": not found')),
+        ),
+        Reason.IMAGE_NOT_FOUND,
+        ("does not have it",),
+    ),
+    (
+        "the registry does not answer",
+        observed(pod(containerStatuses=[waits("ErrImagePull", "dial tcp 10.0.0.1:443: i/o timeout")])),
+        Reason.IMAGE_PULL_FAILED,
+        ("i/o timeout", "can be reached"),
+    ),
+    (
+        "the image's name is no name",
+        observed(pod(containerStatuses=[waits("InvalidImageName", "couldn't parse image name")])),
+        Reason.IMAGE_PULL_FAILED,
+        ("InvalidImageName",),
+    ),
+    # --- scheduling
+    (
+        "no node is of the instance type, which the nodes show",
+        observed(
+            pod(scheduler=AFFINITY, spec=TYPED),
+            nodes=(node(labels={"node.kubernetes.io/instance-type": "small", "apps": "llm"}),),
+        ),
+        Reason.INSTANCE_TYPE_MISSING,
+        ("no node is of instance type big", "(there are: small)", "autoscaler"),
+    ),
+    (
+        "nodes of the instance type lack the labels",
+        observed(
+            pod(scheduler=AFFINITY, spec=TYPED),
+            nodes=(node(labels={"node.kubernetes.io/instance-type": "big"}),),
+        ),
+        Reason.NO_MATCHING_NODE,
+        ("apps=llm", "none of 1 nodes"),
+    ),
+    (
+        "no node carries the labels, where nodes may not be read",
+        observed(pod(scheduler=AFFINITY, spec={"nodeSelector": {"apps": "llm"}})),
+        Reason.NO_MATCHING_NODE,
+        ("apps=llm",),
+    ),
+    (
+        "every GPU is taken, and others hold them",
+        observed(
+            pod(scheduler=NO_GPU),
+            nodes=(node(gpus=2),),
+            gpu_pods=(stranger("train"), stranger("chat", **{"kaito.sh/workspace": "other"})),
+        ),
+        Reason.NO_FREE_GPU,
+        ("pod team/train holds 1 on node n1", "Workspace team/other holds 1 on node n1"),
+    ),
+    (
+        "every GPU is taken, and who holds them may not be read",
+        observed(pod(scheduler=NO_GPU)),
+        Reason.NO_FREE_GPU,
+        ("may not be read", "berth.dev/accelerator: cpu"),
+    ),
+    (
+        "no node has as many GPUs as a pod needs",
+        observed(two_gpus(), nodes=(node(gpus=1),)),
+        Reason.INSUFFICIENT_GPUS,
+        ("needs 2 GPUs", "the largest matching node has 1"),
+    ),
+    (
+        "no node has a GPU at all",
+        observed(pod(scheduler=NO_GPU), nodes=(node(gpus=0),)),
+        Reason.INSUFFICIENT_GPUS,
+        ("no matching node has one",),
+    ),
+    (
+        "a node has a GPU whose device plugin is missing",
+        observed(pod(scheduler=NO_GPU), nodes=(node(gpus=0, labels={"nvidia.com/gpu.product": "A10"}),)),
+        Reason.DEVICE_PLUGIN_MISSING,
+        ('node "n1"', "offers no nvidia.com/gpu", "GPU operator"),
+    ),
+    (
+        "there is not enough memory on any node",
+        observed(
+            pod(
+                scheduler="0/1 nodes are available: 1 Insufficient memory.",
+                spec={"containers": [{"name": "inference", "resources": {"requests": {"memory": "64Gi"}}}]},
+            ),
+            nodes=(node(),),
+        ),
+        Reason.INSUFFICIENT_MEMORY,
+        ("64.0 GiB of memory", "offers 32.0 GiB in all", "smaller preset"),
+    ),
+    (
+        "there is not enough CPU free",
+        observed(pod(scheduler="0/1 nodes are available: 1 Insufficient cpu.")),
+        Reason.INSUFFICIENT_CPU,
+        ("CPU",),
+    ),
+    (
+        "there is not enough disk free",
+        observed(pod(scheduler="0/1 nodes are available: 1 Insufficient ephemeral-storage.")),
+        Reason.INSUFFICIENT_DISK,
+        ("disk",),
+    ),
+    (
+        "the nodes are tainted",
+        observed(
+            pod(scheduler="0/1 nodes are available: 1 node(s) had untolerated taint {team: a}."),
+            nodes=(node(taints=[{"key": "team", "value": "a", "effect": "NoSchedule"}]),),
+        ),
+        Reason.NODES_TAINTED,
+        ("team=a", 'node "n1"'),
+    ),
+    (
+        "the nodes are tainted, where nodes may not be read",
+        observed(pod(scheduler="0/1 nodes are available: 1 node(s) had untolerated taint {team: a}.")),
+        Reason.NODES_TAINTED,
+        ("{team: a}",),
+    ),
+    (
+        "the nodes are cordoned",
+        observed(pod(scheduler="0/1 nodes are available: 1 node(s) were unschedulable.")),
+        Reason.NODES_NOT_READY,
+        ("cordoned",),
+    ),
+    (
+        "the only node is short of disk",
+        observed(
+            pod(
+                scheduler="0/1 nodes: 1 node(s) had untolerated taint {node.kubernetes.io/disk-pressure: }."
+            ),
+            nodes=(node(taints=[{"key": "node.kubernetes.io/disk-pressure", "effect": "NoSchedule"}]),),
+        ),
+        Reason.NODES_NOT_READY,
+        ("short of disk",),
+    ),
+    (
+        "the scheduler says something else",
+        observed(pod(scheduler="0/1 nodes are available: 1 node(s) exceed max volume count.")),
+        Reason.UNSCHEDULABLE,
+        ("exceed max volume count",),
+    ),
+    (
+        "a rollout's new pod waits for the GPU that the old one holds",
+        observed(
+            pod(scheduler=NO_GPU),
+            pod("ws-old-1", ready=True, stamp="old"),
+            deployment=deployment(ready=1, total=2, updatedReplicas=1),
+            replica_sets=(replica_set(), replica_set("1", "old")),
+        ),
+        Reason.ROLLOUT_BLOCKED,
+        ('pod "ws-old-1"', "berth.dev/rollout: recreate", "goes on serving"),
+    ),
+    # --- creation
+    (
+        "a quota is used up, which the ReplicaSet says",
+        observed(
+            replica_sets=(
+                replica_set(
+                    conditions=[
+                        {
+                            "type": "ReplicaFailure",
+                            "status": "True",
+                            "message": 'pods "ws-x" is forbidden: exceeded quota: gpus, requested: 1, used: 4',
+                        }
+                    ]
+                ),
+            ),
+            deployment=deployment(total=0),
+        ),
+        Reason.QUOTA_EXCEEDED,
+        ('ReplicaSet "ws-new"', 'ResourceQuota "gpus"', "requested: 1, used: 4"),
+    ),
+    (
+        "pod security refuses the pods",
+        observed(
+            deployment=deployment(
+                total=0,
+                conditions=[
+                    {
+                        "type": "ReplicaFailure",
+                        "status": "True",
+                        "message": 'pods "ws-x" is forbidden: violates PodSecurity "restricted:latest": privileged',
+                    }
+                ],
+            ),
+        ),
+        Reason.ADMISSION_REFUSED,
+        ("violates PodSecurity",),
+    ),
+    (
+        "pods cannot be created for another reason",
+        observed(
+            deployment=deployment(
+                total=0,
+                conditions=[{"type": "ReplicaFailure", "status": "True", "message": "etcd is on fire"}],
+            )
+        ),
+        Reason.POD_CREATION_FAILED,
+        ("etcd is on fire",),
+    ),
+    # --- containers
+    (
+        "the container cannot be set up for another reason",
+        observed(pod(containerStatuses=[waits("CreateContainerConfigError", "container has runAsNonRoot")])),
+        Reason.CONTAINER_CONFIG_ERROR,
+        ("runAsNonRoot",),
+    ),
+    (
+        "the pod's sandbox cannot be made",
+        observed(
+            pod(containerStatuses=[waits("ContainerCreating")]),
+            events=events(event("FailedCreatePodSandBox", "cni: no addresses left")),
+        ),
+        Reason.CONTAINER_CONFIG_ERROR,
+        ("no addresses left",),
+    ),
+    (
+        "the command is not in the image",
+        observed(pod(containerStatuses=[waits("RunContainerError", 'exec: "python": not found')])),
+        Reason.CONTAINER_START_FAILED,
+        ("server image",),
+    ),
+    (
+        "the container crashes, with its last words",
+        observed(
+            pod(
+                containerStatuses=[
+                    crashed(
+                        1,
+                        "2026-01-01 10:00:00,1 INFO x: hello\nTraceback (most recent call last):\nValueError: bad\n",
+                    )
+                ]
+            )
+        ),
+        Reason.CRASH_LOOP,
+        ("exit 1", "3 restarts", "ValueError: bad", "--previous"),
+    ),
+    (
+        "the container runs again after a crash, and what it does is told",
+        observed(pod(containerStatuses=[runs(lastState=ended(1), restartCount=1)])),
+        Reason.CRASH_LOOP,
+        ("1 restart;", "now its model is loading"),
+    ),
+    (
+        "the container was killed for memory",
+        observed(pod(containerStatuses=[crashed(137, reason="OOMKilled")])),
+        Reason.OUT_OF_MEMORY,
+        ("OOMKilled (exit 137)", 'node "n1"', "more memory"),
+    ),
+    (
+        "the model does not fit into the GPU, as the server says",
+        observed(
+            pod(
+                containerStatuses=[
+                    crashed(1, said("gpu_out_of_memory", "m does not fit into the GPU's memory"))
+                ]
+            )
+        ),
+        Reason.GPU_OUT_OF_MEMORY,
+        ("does not fit into the GPU", "larger GPU"),
+    ),
+    (
+        "another server runs out of GPU memory, as its log says",
+        observed(
+            pod(containerStatuses=[crashed(1, "torch.OutOfMemoryError: CUDA out of memory. Tried 2 GiB")])
+        ),
+        Reason.GPU_OUT_OF_MEMORY,
+        ("CUDA out of memory",),
+    ),
+    (
+        "the hub refuses the token, as the server says",
+        observed(pod(containerStatuses=[crashed(1, said("access_denied", "m is gated"))])),
+        Reason.MODEL_ACCESS_DENIED,
+        ("m is gated", "modelAccessSecret"),
+    ),
+    (
+        "the disk is full, as the server says",
+        observed(pod(containerStatuses=[crashed(1, said("disk_full", "no space left"))])),
+        Reason.DISK_FULL,
+        ("no space left",),
+    ),
+    (
+        "the model is not on the hub, as the server says",
+        observed(pod(containerStatuses=[crashed(1, said("model_unavailable", "m is not on the hub"))])),
+        Reason.MODEL_UNAVAILABLE,
+        ("m is not on the hub",),
+    ),
+    (
+        "the server's report has a reason that this operator does not know",
+        observed(pod(containerStatuses=[crashed(1, said("sunspots", "a bit flipped"))])),
+        Reason.CRASH_LOOP,
+        ("a bit flipped",),
+    ),
+    (
+        "the startup probe ended the server, which an Event tells",
+        observed(
+            pod(containerStatuses=[runs(lastState=ended(0, reason="Completed"), restartCount=1)]),
+            events=events(event("Killing", "Container inference failed startup probe, will be restarted")),
+        ),
+        Reason.STARTUP_TIMED_OUT,
+        ("within 30 min", "readinessTimeout"),
+    ),
+    (
+        "the startup probe ended the server, which its times tell",
+        observed(
+            pod(
+                containerStatuses=[
+                    crashed(
+                        137, startedAt="2026-01-01T09:00:00Z", finishedAt="2026-01-01T09:30:20Z", restarts=1
+                    )
+                ]
+            )
+        ),
+        Reason.STARTUP_TIMED_OUT,
+        ("within 30 min",),
+    ),
+    # --- nodes
+    (
+        "the pod was evicted",
+        observed(pod(phase="Failed", reason="Evicted", message="low on resource: ephemeral-storage")),
+        Reason.POD_EVICTED,
+        ('node "n1"', "ephemeral-storage"),
+    ),
+    (
+        "the pod's node does not answer",
+        observed(pod(containerStatuses=[runs(started=True)]), nodes=(node(conditions={"Ready": "Unknown"}),)),
+        Reason.NODE_LOST,
+        ('node "n1"', "is not ready"),
+    ),
+    (
+        "the pod's node is gone",
+        observed(pod(containerStatuses=[runs(started=True)]), nodes=(node("n2"),)),
+        Reason.NODE_LOST,
+        ("does not exist any more",),
+    ),
+    (
+        "the pod's node is short of memory",
+        observed(pod(containerStatuses=[runs()]), nodes=(node(conditions={"MemoryPressure": "True"}),)),
+        Reason.NODE_UNDER_PRESSURE,
+        ("short of memory",),
+    ),
+    # --- on the way
+    (
+        "the image is being pulled",
+        observed(
+            pod(containerStatuses=[waits("ContainerCreating")]),
+            events=events(event("Pulling", "Pulling image")),
+        ),
+        Reason.STARTING,
+        ("its image is being pulled", 'node "n1"'),
+    ),
+    (
+        "the server downloads, and says how far it is",
+        observed(
+            pod(containerStatuses=[runs()]),
+            reports={"uid-ws-new-1": ServerReport("downloading", "", 6549825946, 15247212544, 180)},
+        ),
+        Reason.STARTING,
+        ("downloading the weights: 42 %, 6.1 of 14.2 GiB, about 3 min left", "2 min of the 30 min"),
+    ),
+    (
+        "the server cannot be asked, so that the startup probe's age has to do",
+        observed(pod(containerStatuses=[runs()])),
+        Reason.STARTING,
+        ("its model is loading (2 min of the 30 min that it may take)",),
+    ),
+    (
+        "the server served and does not answer now",
+        observed(pod(containerStatuses=[{**runs(), "started": True}])),
+        Reason.NOT_READY,
+        ("readiness probe",),
+    ),
+    (
+        "old pods run beside new ones that are ready",
+        observed(
+            pod(ready=True),
+            pod("ws-old-1", ready=True, stamp="old"),
+            deployment=deployment(ready=2, total=2)
+            | {"status": {"observedGeneration": 2, "replicas": 2, "updatedReplicas": 1}},
+            replica_sets=(replica_set(), replica_set("1", "old")),
+        ),
+        Reason.ROLLING_OUT,
+        ("1 of 1 are of the current template", "1 old ones"),
+    ),
+]
+
+
+@pytest.mark.parametrize(("seen", "reason", "words"), [pytest.param(*case[1:], id=case[0]) for case in CASES])
+def test_the_cause_is_named_with_its_culprit_and_its_remedy(
+    seen: Observed, reason: Reason, words: tuple[str, ...]
+) -> None:
+    found = diagnose(seen, NOW)
+    assert found is not None
+    assert found.reason is reason, found.message
+    for word in words:
+        assert word in found.message
+    assert "\n" not in found.message
+    assert len(found.message) <= 1024
+    if reason not in UNDER_WAY:
+        assert found.remedy
+        assert found.culprit is not None
+        assert found.culprit.name in found.message
+
+
+def test_every_reason_of_a_pod_or_node_has_a_case() -> None:
+    judged_elsewhere = {
+        Reason.INVALID_WORKSPACE,
+        Reason.UNKNOWN_PRESET,
+        Reason.ACCESS_SECRET_REQUIRED,
+        Reason.NOT_SUPPORTED,
+        Reason.INVALID_CONFIG,
+        Reason.DOES_NOT_FIT,
+        Reason.NAME_CONFLICT,
+        Reason.REFUSED_BY_CLUSTER,
+        Reason.DEPLOYING,
+        Reason.STOPPED,
+    }
+    assert {case[2] for case in CASES} == set(SEVERITY) - judged_elsewhere
+
+
+def test_a_workspace_whose_replicas_all_serve_has_nothing_wrong() -> None:
+    assert diagnose(observed(pod(ready=True), deployment=deployment(ready=1)), NOW) is None
+
+
+def test_of_two_causes_the_one_nearer_the_root_is_told() -> None:
+    pulling = pod("ws-new-2", containerStatuses=[waits("ErrImagePull", "not found")])
+    crashing = pod("ws-new-1", containerStatuses=[crashed(1)])
+    seen = observed(crashing, pulling, deployment=deployment(2, total=2))
+    assert [one.reason for one in findings(seen, NOW)] == [
+        Reason.IMAGE_NOT_FOUND,
+        Reason.CRASH_LOOP,
+        Reason.DEPLOYING,
+    ]
+
+
+def test_a_pod_of_an_earlier_template_is_not_to_blame() -> None:
+    old = pod("ws-old-1", stamp="old", containerStatuses=[crashed(1)])
+    new = pod(containerStatuses=[runs()])
+    seen = observed(
+        old, new, deployment=deployment(total=2), replica_sets=(replica_set(), replica_set("1", "old"))
+    )
+    found = diagnose(seen, NOW)
+    assert found is not None
+    assert found.reason is Reason.STARTING
+
+
+def test_a_pod_that_was_put_out_is_forgiven_once_another_has_taken_its_place() -> None:
+    gone = pod("ws-new-0", phase="Failed", reason="Evicted", message="low on disk")
+    found = diagnose(observed(gone, pod(containerStatuses=[runs()])), NOW)
+    assert found is not None
+    assert found.reason is Reason.STARTING
+
+
+def test_a_node_that_has_joined_a_moment_ago_is_not_taken_for_lost() -> None:
+    found = diagnose(observed(pod(node="n9"), nodes=(node("n1"),)), NOW)
+    assert found is not None
+    assert found.reason is Reason.STARTING
+
+
+def test_taints_by_design_do_not_hide_a_shortage_on_the_nodes_that_would_do() -> None:
+    message = "0/3 nodes: 1 Insufficient nvidia.com/gpu, 2 node(s) had untolerated taint {control-plane: }."
+    control = node("c1", gpus=0, taints=[{"key": "control-plane", "effect": "NoSchedule"}])
+    found = diagnose(observed(pod(scheduler=message), nodes=(node(), control), gpu_pods=()), NOW)
+    assert found is not None
+    assert found.reason is Reason.NO_FREE_GPU
+
+
+def test_foreign_text_of_any_length_leaves_room_for_the_remedy() -> None:
+    found = diagnose(observed(pod(containerStatuses=[waits("ErrImagePull", "x" * 5000 + "\n" * 50)])), NOW)
+    assert found is not None
+    assert len(found.message) < 1024
+    assert found.message.endswith(found.remedy)
+
+
+@pytest.mark.parametrize(
+    ("seen", "reason"),
+    [
+        pytest.param(observed(pod(scheduler=NO_GPU)), Reason.NO_FREE_GPU, id="no GPU is free"),
+        pytest.param(observed(deployment=deployment(total=0)), Reason.DEPLOYING, id="no pod exists yet"),
+        pytest.param(
+            observed(pod(containerStatuses=[crashed(1)])), None, id="a pod that crashes has its node"
+        ),
+    ],
+)
+def test_resources_are_lacking_only_where_a_pod_has_no_node(seen: Observed, reason: Reason | None) -> None:
+    found: Finding | None = unplaced(seen, 1, NOW)
+    assert (found.reason if found else None) is reason
