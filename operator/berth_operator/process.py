@@ -61,7 +61,7 @@ async def run(settings: Settings) -> None:
         leadership = _leadership(client, settings)
         async with (
             probe_server(controller, settings.liveness_port, leadership),
-            _led(leadership) as lost,
+            _led(leadership),
             health.running(),
         ):
             await _start(controller)
@@ -72,7 +72,6 @@ async def run(settings: Settings) -> None:
                     standalone=True,
                     clusterwide=not settings.watch_namespaces,
                     namespaces=settings.watch_namespaces,
-                    stop_flag=lost,
                 )
             finally:
                 await controller.stop()
@@ -87,21 +86,22 @@ def _leadership(client: KubeClient, settings: Settings) -> Leadership | None:
 
 
 @contextlib.asynccontextmanager
-async def _led(leadership: Leadership | None) -> AsyncIterator[asyncio.Event | None]:
-    """Wait until this operator leads, and keep leading while the context lasts. The event says that it no longer does.
+async def _led(leadership: Leadership | None) -> AsyncIterator[None]:
+    """Wait until this operator leads, and keep leading while the context lasts; it is cancelled when that ends.
 
     Raises `LeadershipLost` at the end if it was lost.
     """
     if leadership is None:
-        yield None
+        yield
         return
     if not await _unless_stopped(leadership.acquire()):
         raise SystemExit(0)
-    lost = asyncio.Event()
+    led = asyncio.current_task()
     keeping = asyncio.create_task(leadership.keep(), name="lease")
-    keeping.add_done_callback(lambda _: lost.set())
+    # Not kopf's stop flag: it leaves a task behind that waits for the flag, and so takes 5 s to stop without it.
+    keeping.add_done_callback(lambda task: led.cancel() if led and not task.cancelled() else None)
     try:
-        yield lost
+        yield
     finally:
         keeping.cancel()
         with contextlib.suppress(asyncio.CancelledError):
