@@ -14,6 +14,7 @@ from pathlib import Path
 from berth_operator.api.names import FIELD_MANAGER
 from control_plane.api_proxy import ApiProxy
 from control_plane.cluster import POLL_SECONDS, eventually
+from control_plane.own_account import own_kubeconfig
 
 START_SECONDS = 60.0
 STOP_SECONDS = 5.0
@@ -129,7 +130,7 @@ def operator_process(
 ) -> Iterator[OperatorProcess]:
     """Run an operator on a namespace; stop it at the end, and see that it stops as it should."""
     workdir.mkdir(parents=True, exist_ok=True)
-    with ApiProxy(kubeconfig).running() as proxy:
+    with ApiProxy(own_kubeconfig(kubeconfig)).running() as proxy:
         operator = OperatorProcess(workdir, proxy, namespace, settings)
         try:
             operator.start()

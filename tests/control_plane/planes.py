@@ -15,6 +15,7 @@ from berth_operator.api.crd import workspace_crd
 from berth_operator.cluster_cache import WORKSPACES
 from berth_operator.kube import KubeClient, KubeError, NotFound, Object, Resource
 from control_plane.cluster import eventually
+from control_plane.own_account import own_account
 from control_plane.real_apiserver import RealControlPlane
 
 CRDS = Resource("apiextensions.k8s.io/v1", "customresourcedefinitions")
@@ -35,12 +36,15 @@ class ControlPlane:
 
 @contextmanager
 def started_here(assets: Path, workdir: Path) -> Iterator[ControlPlane]:
-    """A kube-apiserver of our own, with one node, which nothing but tests speaks for."""
+    """A kube-apiserver of our own, with one node, which nothing but tests speaks for.
+
+    Operators run there under an account that has the chart's rights only, and may never be refused.
+    """
 
     def prepare(kubeconfig: Path) -> None:
         asyncio.run(_prepare(kubeconfig, register_node=True))
 
-    with RealControlPlane(assets, workdir, prepare) as real:
+    with RealControlPlane(assets, workdir, prepare) as real, own_account(real):
         yield ControlPlane(real.kubeconfig, True, real.has_controller_manager, real)
 
 

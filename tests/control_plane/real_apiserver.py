@@ -121,6 +121,8 @@ class RealControlPlane:
             "service-account-signing-key-file": self._key,
             # The address is loopback, which an Endpoints object may not hold.
             "endpoint-reconciler-type": "none",
+            # As OpenShift has it: an owner reference that blocks the owner's deletion needs a right of its own.
+            "enable-admission-plugins": "OwnerReferencesPermissionEnforcement",
             "audit-policy-file": self.workdir / "audit-policy.json",
             "audit-log-path": self.audit_log,
         }
