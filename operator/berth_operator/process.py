@@ -64,7 +64,9 @@ async def run(settings: Settings) -> None:
             _led(leadership),
             health.running(),
         ):
-            await _start(controller)
+            # A container's first process is not ended by a signal that it does not handle.
+            if not await _unless_stopped(_start(controller)):
+                return
             try:
                 await kopf.operator(
                     registry=watch_registry(controller),
