@@ -303,8 +303,12 @@ async def test_deletion_asks_waits_and_then_kills(
 async def test_a_stop_hook_runs_before_the_container_is_asked_to_end(here: Cluster) -> None:
     hook = {"preStop": {"exec": {"command": ["sh", "-c", "echo hook > $OUT"]}}}
     out = here.plane.folder / "out"
-    script = "trap 'cat $OUT > $OUT.seen; exit 0' TERM; while :; do sleep 0.05; done"
-    await here.create(PODS, pod(shell(script, lifecycle=hook, env=[{"name": "OUT", "value": str(out)}])))
+    script = "trap 'cat $OUT > $OUT.seen; exit 0' TERM; touch $OUT.up; while :; do sleep 0.05; done"
+    listens = {"exec": {"command": ["sh", "-c", "test -f $OUT.up"]}, "periodSeconds": 1}
+    await here.create(
+        PODS,
+        pod(shell(script, lifecycle=hook, readinessProbe=listens, env=[{"name": "OUT", "value": str(out)}])),
+    )
     alive = await ready(here)
     await here.client.delete(PODS, "default", "web", alive["metadata"]["uid"])
     await here.until(lambda: here.get("pods", "web") is None)

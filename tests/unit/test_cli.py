@@ -1,5 +1,6 @@
 """The `berth` command: what it takes, and one line for what it cannot do."""
 
+import socket
 from pathlib import Path
 
 import pytest
@@ -114,3 +115,14 @@ def test_progress_prints_a_line_for_each_change_where_there_is_no_terminal(
         progress.show(text, seconds)
     progress.finish()
     assert capsys.readouterr().out == "   0 s  starting\n  12 s  ready\n"
+
+
+def test_a_port_that_is_taken_is_told_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        assert main(["local", "--port", str(port)]) == 1
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err == f"berth local: cannot start with port {port}: Address already in use\n"

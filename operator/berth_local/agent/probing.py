@@ -28,7 +28,8 @@ class Prober:
         startup, readiness, liveness = (probe_of(self._spec, kind) for kind in KINDS)
         if startup is not None and not await self._until_settled(startup):
             return
-        self._told(True, readiness is None)
+        if readiness is None:
+            self._told(True, True)
         async with asyncio.TaskGroup() as group:
             if readiness is not None:
                 group.create_task(self._readiness(readiness))
@@ -48,7 +49,10 @@ class Prober:
 
     async def _readiness(self, probe: Probe) -> None:
         verdict = Verdict()
+        if self._began + probe.initial_delay > asyncio.get_running_loop().time():
+            self._told(True, False)
         await self._initial_delay(probe)
+        # Else nothing is told before the first result: a server that is up would be called unready for a moment.
         while True:
             verdict = await self._once(probe, verdict)
             self._told(True, verdict.passing is True)

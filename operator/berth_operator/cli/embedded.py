@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import importlib.util
 import logging
+import os
 import shutil
 import signal
 import sys
@@ -51,7 +52,8 @@ async def control_plane(
                 ) from None
             except OSError as error:
                 where = f"port {port}" if port else str(folder)
-                raise CliError(f"cannot start with {where}: {error.strerror or error}") from None
+                why = os.strerror(error.errno) if error.errno else str(error)
+                raise CliError(f"cannot start with {where}: {why}") from None
             try:
                 yield plane
             finally:
