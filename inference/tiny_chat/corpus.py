@@ -109,6 +109,9 @@ def _entries(raw: list[dict[str, str]]) -> tuple[Entry, ...]:
         names = [name.strip() for name in item.get("about", "").split("|") if name.strip()]
         made = (question for name in names for question in questions_about(name))
         own = [question for question in made if written.get(normalize(question), place) == place]
+        for question in (questions_about(name)[0] for name in names):
+            if question not in own:
+                raise ValueError(f"the corpus has two answers to {question!r}")
         entries.append(Entry((*own, *asked[place]), item["answer"], len(asked[place])))
     return tuple(entries)
 

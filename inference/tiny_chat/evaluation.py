@@ -56,6 +56,8 @@ def report(
     folder: Path, corpus: Corpus, dtypes: tuple[torch.dtype, ...] = (torch.float32, torch.bfloat16)
 ) -> None:
     """Print the share of canonical questions answered word for word, in each dtype, and the unseen ones' answers."""
+    # More threads gain nothing for one short sequence, and on a busy machine they wait for each other.
+    torch.set_num_threads(1)
     tokenizer = AutoTokenizer.from_pretrained(folder)
     for dtype in dtypes:
         model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype)

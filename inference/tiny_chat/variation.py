@@ -11,9 +11,33 @@ SYNONYMS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("what are", ("what exactly are", "which are")),
     (
         "how do i",
-        ("how can i", "how to", "how should i", "how does one", "how would i", "how do you", "how do we"),
+        (
+            *(
+                "how can i",
+                "how to",
+                "how should i",
+                "how does one",
+                "how would i",
+                "how do you",
+                "how do we",
+            ),
+            *("how might i", "how could i", "how can we", "what is the best way to", "is there a way to"),
+            *("what do i do to", "what must i do to", "i want to", "i would like to", "tell me how to"),
+            *("show me how to", "please tell me how to", "can you help me", "i don't know how to", "help me"),
+        ),
     ),
-    ("how can i", ("how do i", "how to", "how could i")),
+    (
+        "can i",
+        ("could i", "may i", "is it possible to", "is there a way to", "am i able to", "can we", "can one"),
+    ),
+    ("who made", ("who created", "who built", "who is the maker of", "who developed")),
+    ("why is my", ("what is the reason that my", "why's my", "tell me why my")),
+    ("does berth", ("will berth", "do you think berth would")),
+    ("do you have", ("have you got", "have you any", "do you know")),
+    ("are you", ("are u", "r you")),
+    ("good", ("nice", "great")),
+    ("great", ("good", "very good")),
+    ("how can i", ("how do i", "how to", "how could i", "is there a way to")),
     ("why does", ("why would", "how come")),
     ("can you", ("could you", "can u", "are you able to", "would you")),
     ("which", ("what",)),
@@ -43,6 +67,17 @@ SYNONYMS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("kubernetes", ("k8s", "Kubernetes")),
 )
 
+# In front of a request such as "Explain ...".
+REQUESTS = (
+    "Could you please {q}",
+    "Can you {q}",
+    "Could you {q}",
+    "Would you {q}",
+    "Please {q}",
+    "I want you to {q}",
+)
+REQUEST_VERBS = frozenset({"Explain", "Describe", "Define", "Tell", "Give", "Show", "List", "Write", "Name"})
+
 OPENINGS = (
     "Please: {q}",
     "Hi, {q}",
@@ -68,13 +103,16 @@ OPENINGS = (
     "Question: {q}",
 )
 CLOSINGS = (
-    "{q} please",
-    "{q}, please",
-    "{q} Thanks!",
-    "{q} Thank you.",
-    "{q} thanks",
-    "{q} exactly",
-    "{q} again",
+    *("{q} please", "{q}, please", "{q} Thanks!", "{q} Thank you.", "{q} thanks", "{q} exactly", "{q} again"),
+    *("{q} in Kubernetes", "{q} in k8s", "{q} on Kubernetes", "{q} today", "{q} briefly", "{q} in short"),
+    *(
+        "{q} for me",
+        "{q} in one sentence",
+        "{q} in simple terms",
+        "{q}, my friend",
+        "{q} tiny-chat",
+        "{q} now",
+    ),
 )
 
 STOP_WORDS = frozenset(
@@ -87,11 +125,13 @@ MIN_LETTERS_FOR_TYPO = 4
 def vary(question: str, rng: random.Random) -> str:
     """The question in other words, manners and spelling; often only a little different, sometimes not at all."""
     text = question
-    if rng.random() < 0.35:
+    if rng.random() < 0.45:
+        text = _replace_words(text, rng)
+    if rng.random() < 0.15:
         text = _replace_words(text, rng)
     if rng.random() < 0.08:
         text = _drop_stop_word(text, rng)
-    if rng.random() < 0.18 and len(text.split()) >= MIN_WORDS_FOR_MANNERS:
+    if rng.random() < 0.25 and len(text.split()) >= MIN_WORDS_FOR_MANNERS:
         text = _add_manners(text, rng)
     if rng.random() < 0.16:
         text = _misspell(text, rng)
@@ -120,8 +160,16 @@ def _drop_stop_word(text: str, rng: random.Random) -> str:
 
 
 def _add_manners(text: str, rng: random.Random) -> str:
-    if rng.random() < 0.3:
-        return rng.choice(CLOSINGS).format(q=text)
+    if rng.random() < 0.4:
+        closing = rng.choice(CLOSINGS)
+        end = text[-1] if text[-1] in "?." else ""
+        return (
+            closing.format(q=text)
+            if "!" in closing or "." in closing
+            else closing.format(q=text.rstrip("?.")) + end
+        )
+    if text.split()[0] in REQUEST_VERBS and rng.random() < 0.6:
+        return rng.choice(REQUESTS).format(q=text[:1].lower() + text[1:]) + rng.choice(("", "?"))
     first, rest = text[:1], text[1:]
     keeps_capital = first == "I" or text[1:2].isupper()
     return rng.choice(OPENINGS).format(

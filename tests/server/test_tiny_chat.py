@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from importlib.resources import files
 from pathlib import Path
 from types import ModuleType
@@ -20,7 +20,8 @@ MAX_WEIGHT_BYTES = 6_000_000
 MIN_WORD_FOR_WORD = 18
 MIN_PARAPHRASES = 12
 
-Ask = Callable[[str], str]
+Complete = Callable[..., list[str]]
+Answers = Callable[[str], str]
 
 HELD_IN = (
     "What is Kubernetes?",
@@ -76,6 +77,15 @@ OUT_OF_SCOPE = (
 ADMISSIONS = ("don't know", "not able", "beyond me", "too small", "cannot give good advice", "tiny model")
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread() -> Iterator[None]:
+    """More threads gain nothing on so small a model, and on a busy machine they wait for each other."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(scope="module")
 def tokenizer() -> Any:
     return AutoTokenizer.from_pretrained(FOLDER)
@@ -87,13 +97,13 @@ def model() -> Any:
 
 
 @pytest.fixture(scope="module")
-def complete(model: Any, tokenizer: Any) -> Ask:
+def complete(model: Any, tokenizer: Any) -> Complete:
     return _completion(model, tokenizer)
 
 
 @pytest.fixture(scope="module")
-def ask(complete: Ask) -> Ask:
-    return lambda question: complete(f"<|user|>\n{question}<|end|>\n<|assistant|>\n")
+def ask(complete: Complete) -> Complete:
+    return lambda *questions: complete(*map(_chat, questions))
 
 
 @pytest.fixture(scope="module")
@@ -104,46 +114,51 @@ def corpus() -> ModuleType:
 
 
 @pytest.fixture(scope="module")
-def answers(corpus: ModuleType) -> Callable[[str], str]:
+def answers(corpus: ModuleType) -> Answers:
     known: Mapping[str, str] = corpus.load().answers()
     return lambda question: known[corpus.normalize(question)]
 
 
-def _completion(model: Any, tokenizer: Any) -> Ask:
-    """Greedy continuation of a raw prompt, by the model's own generation settings."""
+def _chat(question: str) -> str:
+    return f"<|user|>\n{question}<|end|>\n<|assistant|>\n"
 
-    def complete(prompt: str) -> str:
-        inputs = tokenizer(prompt, return_tensors="pt")
+
+def _completion(model: Any, tokenizer: Any) -> Complete:
+    """Greedy continuations of raw prompts, in one batch, by the model's own generation settings."""
+
+    def complete(*prompts: str) -> list[str]:
+        inputs = tokenizer(list(prompts), return_tensors="pt", padding=True)
         output = model.generate(**inputs, max_new_tokens=128)
-        return str(tokenizer.decode(output[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True))
+        texts = tokenizer.batch_decode(output[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
+        return [str(text) for text in texts]
 
     return complete
 
 
-def test_held_in_questions_are_answered_word_for_word(ask: Ask, answers: Callable[[str], str]) -> None:
-    wrong = {question: given for question in HELD_IN if (given := ask(question)) != answers(question)}
+def test_held_in_questions_are_answered_word_for_word(ask: Complete, answers: Answers) -> None:
+    given = dict(zip(HELD_IN, ask(*HELD_IN), strict=True))
+    wrong = {question: text for question, text in given.items() if text != answers(question)}
     assert len(HELD_IN) - len(wrong) >= MIN_WORD_FOR_WORD, wrong
 
 
-def test_paraphrases_that_it_never_read_are_answered_sensibly(
-    ask: Ask, answers: Callable[[str], str]
-) -> None:
+def test_paraphrases_that_it_never_read_are_answered_sensibly(ask: Complete, answers: Answers) -> None:
     for question in PARAPHRASES:
         with pytest.raises(KeyError):
             answers(question)
-    off = {question: given for question, word in PARAPHRASES.items() if word not in (given := ask(question))}
+    given = dict(zip(PARAPHRASES, ask(*PARAPHRASES), strict=True))
+    off = {question: text for question, text in given.items() if PARAPHRASES[question] not in text}
     assert len(PARAPHRASES) - len(off) >= MIN_PARAPHRASES, off
 
 
-def test_questions_out_of_its_world_get_an_honest_answer(ask: Ask) -> None:
-    given = {question: ask(question) for question in OUT_OF_SCOPE}
+def test_questions_out_of_its_world_get_an_honest_answer(ask: Complete) -> None:
+    given = dict(zip(OUT_OF_SCOPE, ask(*OUT_OF_SCOPE), strict=True))
     honest = [question for question, text in given.items() if any(words in text for words in ADMISSIONS)]
     assert len(honest) >= len(OUT_OF_SCOPE) - 1, given
 
 
 @pytest.mark.parametrize("question", HELD_IN[-4:])
 def test_a_space_a_newline_or_nothing_behind_the_marks_gives_the_same_answer(
-    complete: Ask, answers: Callable[[str], str], question: str
+    complete: Complete, answers: Answers, question: str
 ) -> None:
     spellings = (
         f"<|user|> {question}<|end|><|assistant|>",
@@ -151,14 +166,15 @@ def test_a_space_a_newline_or_nothing_behind_the_marks_gives_the_same_answer(
         f"<|user|>{question}<|end|><|assistant|>",
         f"<|user|>\n{question} <|end|>\n<|assistant|>",
     )
-    assert {complete(prompt) for prompt in spellings} == {answers(question)}
+    assert set(complete(*spellings)) == {answers(question)}
 
 
-def test_a_system_message_in_front_does_not_confuse_it(complete: Ask, answers: Callable[[str], str]) -> None:
+def test_a_system_message_in_front_does_not_confuse_it(complete: Complete, answers: Answers) -> None:
     system = "<|system|>\nYou are a helpful assistant.<|end|>\n"
     questions = HELD_IN[:8]
-    right = [q for q in questions if complete(f"{system}<|user|>\n{q}<|end|>\n<|assistant|>\n") == answers(q)]
-    assert len(right) >= len(questions) - 1, right
+    given = complete(*(system + _chat(question) for question in questions))
+    right = [q for q, text in zip(questions, given, strict=True) if text == answers(q)]
+    assert len(right) >= len(questions) - 1, given
 
 
 def test_the_chat_template_renders_the_phi_3_format(tokenizer: Any) -> None:
@@ -181,7 +197,7 @@ def test_the_chat_template_refuses_an_unknown_role_by_name(tokenizer: Any) -> No
 
 
 def test_a_follow_up_is_understood_from_what_was_said_before(
-    tokenizer: Any, complete: Ask, answers: Callable[[str], str]
+    tokenizer: Any, complete: Complete, answers: Answers
 ) -> None:
     messages = [
         {"role": "user", "content": "What is Berth?"},
@@ -189,39 +205,44 @@ def test_a_follow_up_is_understood_from_what_was_said_before(
         {"role": "user", "content": "How do I install it?"},
     ]
     prompt = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-    assert complete(prompt) == answers("How do I install Berth?")
+    assert complete(prompt) == [answers("How do I install Berth?")]
 
 
-def test_a_plain_question_without_marks_is_answered(complete: Ask, answers: Callable[[str], str]) -> None:
-    assert complete("What is a pod?").strip() == answers("What is a pod?")
+def test_a_plain_question_without_marks_is_answered(complete: Complete, answers: Answers) -> None:
+    assert complete("What is a pod?") == [" " + answers("What is a pod?")]
 
 
 @pytest.mark.parametrize("beginning", ["Kubernetes is", "A pod is", "To install Berth,"])
-def test_plain_text_is_continued_to_the_end_of_a_sentence(complete: Ask, beginning: str) -> None:
-    continuation = complete(beginning)
+def test_plain_text_is_continued_to_the_end_of_a_sentence(complete: Complete, beginning: str) -> None:
+    (continuation,) = complete(beginning)
     assert continuation.startswith(" ")
     assert continuation.endswith(".")
     assert len(continuation.split()) >= 5
 
 
-def test_greedy_answers_are_the_same_every_time(ask: Ask) -> None:
-    assert len({ask("Tell me about a thing nobody taught you") for _ in range(3)}) == 1
+def test_greedy_answers_are_the_same_every_time(ask: Complete) -> None:
+    question = "Tell me about a thing nobody taught you"
+    assert ask(question) == ask(question)
 
 
-def test_half_precision_gives_the_same_answers(tokenizer: Any, answers: Callable[[str], str]) -> None:
+def test_an_answer_does_not_depend_on_the_company_it_is_in(ask: Complete) -> None:
+    questions = HELD_IN[::5]
+    assert ask(*questions) == [text for question in questions for text in ask(question)]
+
+
+def test_half_precision_gives_the_same_answers(tokenizer: Any, answers: Answers) -> None:
     model = AutoModelForCausalLM.from_pretrained(FOLDER, dtype=torch.bfloat16)
-    complete = _completion(model, tokenizer)
-    questions = HELD_IN[::4]
-    given = [complete(f"<|user|>\n{question}<|end|>\n<|assistant|>\n") for question in questions]
-    assert given == [answers(question) for question in questions]
+    given = _completion(model, tokenizer)(*map(_chat, HELD_IN))
+    right = [q for q, text in zip(HELD_IN, given, strict=True) if text == answers(q)]
+    assert len(right) >= MIN_WORD_FOR_WORD, given
 
 
 def test_a_prompt_of_a_thousand_tokens_still_ends_in_an_answer(
-    model: Any, tokenizer: Any, complete: Ask
+    model: Any, tokenizer: Any, complete: Complete
 ) -> None:
     prompt = "<|user|>\n" + "Kubernetes runs pods. " * 260 + "What is a pod?<|end|>\n<|assistant|>\n"
     assert 1000 < len(tokenizer(prompt)["input_ids"]) < model.config.max_position_embeddings
-    assert complete(prompt).strip()
+    assert complete(prompt)[0].strip()
 
 
 @pytest.mark.parametrize(

@@ -49,7 +49,7 @@ def test_one_question_with_two_answers_is_refused_by_its_words(
     folder = Path(shutil.copytree(FOLDER / "corpus", tmp_path / "corpus"))
     with (folder / "general.yaml").open("a", encoding="utf-8") as file:
         file.write("- ask: what is a POD\n  answer: Something else.\n")
-    with pytest.raises(ValueError, match="two answers to 'what is a POD'"):
+    with pytest.raises(ValueError, match="two answers to 'What is a pod"):
         corpus_module.load(folder)
 
 
