@@ -96,6 +96,11 @@ class Service:
             )
         raise BerthError(ErrorKind.UNAVAILABLE, "The server is shutting down.", retry_after=1)
 
+    @property
+    def stuck(self) -> bool:
+        """Whether the engine has been in one step for longer than any step may take."""
+        return bool(getattr(self._engine, "stuck_seconds", 0.0) > self.settings.step_seconds)
+
     async def drain(self, seconds: float) -> None:
         """Not ready from now on; returns when everything admitted has been answered or ended."""
         if self.state is not State.FAILED:

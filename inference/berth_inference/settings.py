@@ -34,6 +34,7 @@ class Settings:
     step_tokens: int = 256
     kv_memory: int | None = None
     request_seconds: float = 600.0
+    step_seconds: float = 300.0
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -127,6 +128,11 @@ OPTIONS: dict[str, tuple[Callable[[str], Any], str]] = {
     "request_seconds": (
         Between(float, 1, 86400),
         "longest that a request may take, its wait included; the default is that of OpenAI's clients",
+    ),
+    "step_seconds": (
+        Between(float, 1, 86400),
+        "longest that one step of the model may take before /livez asks for a restart; the default is "
+        "twice what --step-tokens of a 14-billion-parameter model take on two processors",
     ),
 }
 

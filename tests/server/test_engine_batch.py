@@ -24,6 +24,9 @@ from berth_inference.engine import (
 )
 from berth_inference.engine.batch.engine import BatchEngine, BatchSettings
 from berth_inference.errors import BerthError, ErrorKind
+from berth_inference.routes.health import livez
+from berth_inference.service import Service
+from berth_inference.settings import Settings
 from server.engine_requests import answered, expected
 from server.model_zoo import make_model, make_pipeline
 
@@ -345,11 +348,17 @@ async def test_what_a_drain_has_no_time_for_ends_with_an_error() -> None:
     assert raised.value.kind is ErrorKind.UNAVAILABLE
 
 
-async def test_a_step_that_never_ends_can_be_seen() -> None:
+async def test_a_step_that_never_ends_fails_liveness() -> None:
     async with running() as engine:
-        assert engine.stuck_seconds == 0
+        service = Service(Settings(model="zoo", step_seconds=0.02), lambda *_: engine)
+        service.start()
+        await service.settled.wait()
+        assert (await livez(service)).status_code == 200
         gate = Gate(engine._model)
         stream = engine.submit(request(2))
         await until(lambda: engine.stuck_seconds > 0.02)
+        assert (await livez(service)).status_code == 503
         gate.open()
         await events(stream)
+        await until(lambda: engine.stuck_seconds == 0)
+        assert (await livez(service)).status_code == 200

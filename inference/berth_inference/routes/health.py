@@ -40,10 +40,12 @@ async def healthz(service: ServiceDependency) -> JSONResponse:
     return _readiness(service)
 
 
-@router.get("/livez")
-async def livez() -> dict[str, str]:
-    """200 while the process answers at all."""
-    return {"status": "alive"}
+@router.get("/livez", responses={503: {"description": "A step of the model does not end"}})
+async def livez(service: ServiceDependency) -> JSONResponse:
+    """200 while the process answers at all and the model's steps end; 503 asks for a restart."""
+    if service.stuck:
+        return JSONResponse({"status": "stuck"}, status_code=503)
+    return JSONResponse({"status": "alive"})
 
 
 @router.get("/")
