@@ -34,9 +34,6 @@ AGREED = [
         "the end of the message is the JSON or YAML parser's own wording",
     ),
     Agreed("another apiVersion", "warnings", "fields are not looked at in an object of the wrong version"),
-    Agreed(
-        "a content type that is unknown", r"body\.message", "protobuf is not served, so it is not offered"
-    ),
     Agreed(".*", r".*managedFields\.\d+\.time", "an entry always has a time here; there, not in some cases"),
     Agreed(
         "its status|one more condition|deployments as a (list|table)",

@@ -98,7 +98,7 @@ async def test_what_is_too_large_is_413(api: Api, size: int, what: str) -> None:
         ("GET", MAPS + "?watch=1&timeoutSeconds=x", 400),
         ("DELETE", MAPS + "/x?gracePeriodSeconds=x", 400),
     ],
-)  # fmt: skip
+)
 async def test_requests_that_make_no_sense(api: Api, method: str, path: str, code: int) -> None:
     assert (await api.ask(method, path))[0] == code
 

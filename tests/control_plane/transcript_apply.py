@@ -52,6 +52,18 @@ APPLYING = [
         **applied("a1", "harbour", sub="/status", phase="afloat"),
         says={"status.phase": "afloat"},
     ),
+    Step(
+        "apply a list", code=201, **applied("a3", "one", sail="ab", parts=[{"name": name} for name in "abcd"])
+    ),
+    Step(
+        "another applies two of it, in another order",
+        **applied("a3", "two", parts=[{"name": "d"}, {"name": "b"}]),
+    ),
+    Step(
+        "and one new with one old",
+        **applied("a3", "two", parts=[{"name": "new"}, {"name": "c"}]),
+        says={"spec.parts.1": {"name": "new"}},
+    ),
     Step("apply an unknown field", code=500, **applied("a1", "one", anchor=1)),
     Step("apply a wrong type", code=500, **applied("a1", "one", crew="many")),
     Step("apply with no manager", "PATCH", f"{BOATS}/a1", boat("a1", sail="ab"), 422, type=APPLY),

@@ -9,6 +9,7 @@ from berth_local.apiserver.errors import ApiError, Cause, bad_request, invalid
 from berth_local.apiserver.kinds.resource import Resource
 from berth_local.apiserver.objects import Object
 from berth_local.apiserver.options import IGNORE, STRICT, WriteOptions
+from berth_local.apiserver.protobuf import PROTOBUF, read_protobuf
 from berth_local.apiserver.schema.decoding import WrongType, decode_builtin, json_type, prune
 from berth_local.apiserver.schema.validation import is_finite
 
@@ -55,6 +56,8 @@ def read_value(data: bytes, content_type: str) -> Any:
 
 def read_object(data: bytes, content_type: str, kind: str) -> Object:
     """Parse a body that must be an object of a kind; ApiError 400 otherwise."""
+    if content_type == PROTOBUF:
+        return read_protobuf(data)
     try:
         value = read_value(data, content_type)
     except ValueError as error:

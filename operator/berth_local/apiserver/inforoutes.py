@@ -7,6 +7,7 @@ from berth_local.apiserver.bodies import read_object
 from berth_local.apiserver.context import Context
 from berth_local.apiserver.errors import method_not_allowed
 from berth_local.apiserver.objects import Object, encode
+from berth_local.apiserver.protobuf import PROTOBUF
 
 _HEALTH = ("healthz", "livez", "readyz")
 _REVIEWS = ["apis", "authorization.k8s.io", "v1", "selfsubjectaccessreviews"]
@@ -81,7 +82,9 @@ async def _review(request: web.Request) -> web.Response:
     """Answer that everything is allowed: there are no users here."""
     if request.method != "POST":
         raise method_not_allowed()
-    review = read_object(await request.read(), request.content_type, "SelfSubjectAccessReview")
+    review: Object = {"spec": {}}
+    if request.content_type != PROTOBUF:
+        review = read_object(await request.read(), request.content_type, "SelfSubjectAccessReview")
     review |= {"kind": "SelfSubjectAccessReview", "apiVersion": "authorization.k8s.io/v1"}
     review["status"] = {"allowed": True, "reason": "the embedded control plane knows no users"}
     return web.Response(body=encode(review), status=201, content_type="application/json")

@@ -22,6 +22,7 @@ from berth_local.apiserver.lists import list_answer, select, selection
 from berth_local.apiserver.negotiation import METADATA, OBJECT, TABLE, form
 from berth_local.apiserver.objects import Object, encode
 from berth_local.apiserver.options import WriteOptions, delete_options, truth, write_options
+from berth_local.apiserver.protobuf import PROTOBUF
 from berth_local.apiserver.store import Stored
 from berth_local.apiserver.subresources import bind, pod_log, read_scale, write_scale
 from berth_local.apiserver.tables import partial, table
@@ -45,8 +46,8 @@ async def handle(context: Context, request: web.Request, target: Target) -> web.
         raise method_not_allowed()
     if request.method == "POST" and target.resource.namespaced and not target.namespace:
         raise method_not_allowed()
-    if request.method in ("POST", "PUT") and request.content_type not in (JSON, YAML):
-        raise unsupported_media([JSON, YAML])
+    if request.method in ("POST", "PUT") and request.content_type not in (JSON, YAML, PROTOBUF):
+        raise unsupported_media([JSON, YAML, PROTOBUF])
     return await route(context, request, target)
 
 

@@ -77,7 +77,8 @@ def _merge_list(node: Node, original: Any, patch: list[Any], name: str) -> list[
     if "merge" not in node.strategy:
         return [_stripped(item) if isinstance(item, dict) else clone(item) for item in patch]
     if not node.merge_key:
-        return current + [item for index, item in enumerate(patch) if item not in current + patch[:index]]
+        added = [item for index, item in enumerate(patch) if item not in current + patch[:index]]
+        return _ordered(node, current + added, patch, current)
     if {"$patch": "replace"} in patch:
         return [_stripped(item) for item in patch if item != {"$patch": "replace"}]
     key = node.merge_key

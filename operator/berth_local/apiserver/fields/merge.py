@@ -23,19 +23,30 @@ def merge(node: Node, live: Any, config: Any) -> Any:
 
 
 def _merge_items(node: Node, live: dict[str, Any], config: dict[str, Any]) -> list[Any]:
-    """Merge keyed lists: the applied order holds among the applied, others keep their place before them."""
+    """Merge keyed lists: what both have stands in the applied order, what one alone has keeps its neighbours.
+
+    Items that only the live list has come first where both could follow.
+    """
     merged: list[Any] = []
-    done: set[str] = set()
-    left, right = list(live), list(config)
-    at = 0
-    for name in right:
-        while at < len(left) and (left[at] in done or left[at] not in config):
-            if left[at] not in done:
-                merged.append(live[left[at]])
-            at += 1
-        merged.append(merge(node.item(), live[name], config[name]) if name in live else clone(config[name]))
-        done.add(name)
-    merged += [live[name] for name in left[at:] if name not in config]
+    ours, theirs = list(live), list(config)
+    shared = [name for name in theirs if name in live]
+    while ours or theirs:
+        if ours and ours[0] not in config:
+            merged.append(live[ours.pop(0)])
+        elif ours and ours[0] not in theirs[:1] and (not shared or ours[0] != shared[0]) and theirs:
+            # It is applied too, at another place of the order: it is taken there, or was already.
+            ours.pop(0)
+        elif theirs:
+            name = theirs.pop(0)
+            merged.append(
+                merge(node.item(), live[name], config[name]) if name in live else clone(config[name])
+            )
+            if shared[:1] == [name]:
+                shared.pop(0)
+            if ours[:1] == [name]:
+                ours.pop(0)
+        else:
+            ours.pop(0)
     return merged
 
 
