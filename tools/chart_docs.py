@@ -96,7 +96,7 @@ RBAC: Final = """\
 
 # What the operator may do, and why
 
-Every right that the chart grants. Nothing is granted by wildcard; no Secret or ConfigMap is read or written; nothing
+Every right that the chart grants. Nothing is granted by wildcard; no Secret is read or written; nothing
 is deleted by the operator, and no pod is entered. Tests compare the rendered roles with a list of their own, the
 control-plane tests run the operator under its own ServiceAccount and fail at the first refusal, and
 `tools/try_without_each_right.py` takes each right away in turn and shows that it is missed.

@@ -91,7 +91,7 @@ def test_a_standby_shares_a_lease_in_the_release_s_namespace_that_its_role_names
     render: Callable[..., list[dict[str, Any]]], variant: str, lease: tuple[str, str], tmp_path: Path
 ) -> None:
     deployment = operator_of(render, VARIANTS[variant])
-    assert (deployment["spec"]["replicas"], deployment["spec"]["strategy"]["type"]) == (2, "RollingUpdate")
+    assert (deployment["spec"]["replicas"], deployment["spec"]["strategy"]["type"]) == (2, "Recreate")
     environment = settings_of(deployment) | {"BERTH_PRESETS_DIR": str(tmp_path)}
     assert settings_from(environment).leader_election == lease
     [role] = [

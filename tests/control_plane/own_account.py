@@ -49,11 +49,15 @@ def own_account(plane: RealControlPlane) -> Iterator[None]:
     assert not refused, "the chart does not grant what the operator asked for:\n" + "\n".join(refused)
 
 
-def refusals(audit_log: Path, account: str = RELEASE) -> list[str]:
-    """The requests of a service account of the release that the API server's authorizer refused, each once."""
+def refusals(audit_log: Path, account: str = RELEASE, since: int = 0) -> list[str]:
+    """The requests of a service account of the release that the API server's authorizer refused, each once.
+
+    `since` is a position in the log, in bytes.
+    """
     user = f"system:serviceaccount:{NAMESPACE}:{account}"
     found = set()
     with audit_log.open(encoding="utf-8") as lines:
+        lines.seek(since)
         for line in lines:
             if user in line and '"authorization.k8s.io/decision":"forbid"' in line:
                 entry = json.loads(line)
