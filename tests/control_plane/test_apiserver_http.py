@@ -210,3 +210,14 @@ async def test_a_changed_definition_judges_what_is_written_next(api: Api) -> Non
     )
     assert status == 200
     assert (await api.ask("POST", BOATS, boat("b", sail="ab", crew=20)))[0] == 201
+
+
+async def test_a_definition_with_rules_is_served_with_a_warning_that_they_are_not_evaluated(api: Api) -> None:
+    definition = broken()
+    rules = [{"rule": "self.sail != 'no'"}]
+    definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"][
+        "x-kubernetes-validations"
+    ] = rules
+    async with api.session.post(api.url + DEFINITIONS, json=definition) as response:
+        assert response.status == 201
+        assert "not evaluated" in response.headers["Warning"]

@@ -12,6 +12,7 @@ from typing import Any
 from berth_local.apiserver.deletion import KEEP_DEPENDENTS, WAIT_FOR_DEPENDENTS, background, delete
 from berth_local.apiserver.errors import ApiError
 from berth_local.apiserver.kinds.custom import CLEANUP
+from berth_local.apiserver.kinds.definitions import DEFINITIONS
 from berth_local.apiserver.kinds.registry import Registry
 from berth_local.apiserver.objects import Object, clone
 from berth_local.apiserver.options import FOREGROUND, DeleteOptions
@@ -21,7 +22,6 @@ from berth_local.apiserver.writing import is_finished
 _log = logging.getLogger(__name__)
 
 Place = tuple[str, Key]
-DEFINITIONS = "customresourcedefinitions.apiextensions.k8s.io"
 
 _TURN = 50
 """Objects handled before other tasks get their turn: some milliseconds' worth."""

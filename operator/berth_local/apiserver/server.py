@@ -14,9 +14,10 @@ from aiohttp import web
 
 from berth_local.apiserver.application import application, is_loopback
 from berth_local.apiserver.bodies import decode
-from berth_local.apiserver.collector import DEFINITIONS, Collector
+from berth_local.apiserver.collector import Collector
 from berth_local.apiserver.context import Context
 from berth_local.apiserver.journal import Journal
+from berth_local.apiserver.kinds.definitions import DEFINITIONS
 from berth_local.apiserver.kinds.registry import Registry
 from berth_local.apiserver.logs import PodLogs
 from berth_local.apiserver.objects import Object, clone

@@ -16,7 +16,7 @@ from berth_local.apiserver.errors import (
 )
 from berth_local.apiserver.fields.managers import Manager, after_update
 from berth_local.apiserver.kinds.defaults import set_builtin_defaults
-from berth_local.apiserver.kinds.definitions import established
+from berth_local.apiserver.kinds.definitions import DEFINITIONS, established, has_rules
 from berth_local.apiserver.kinds.events import with_required
 from berth_local.apiserver.kinds.registry import Registry
 from berth_local.apiserver.kinds.resource import Resource
@@ -164,8 +164,12 @@ class Writer:
                 body["metadata"]["managedFields"] = entries
         if was is None and resource.table == "services":
             self._allocate(body)
-        if was is None and resource.table == "customresourcedefinitions.apiextensions.k8s.io":
+        if was is None and resource.table == DEFINITIONS:
             established(body)
+        if resource.table == DEFINITIONS and has_rules(body):
+            options.warnings.append(
+                "x-kubernetes-validations are not evaluated by Berth's embedded control plane"
+            )
         if was is None and resource.table == "namespaces":
             body["spec"] = {"finalizers": ["kubernetes"]}
         if resource.table == "events":

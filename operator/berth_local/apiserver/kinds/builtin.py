@@ -89,7 +89,7 @@ def _others() -> list[Resource]:
             "coordination.k8s.io", "v1", "leases", "Lease", "V1Lease", columns=columns.LEASES, unconditional=False
         ),
         Resource(
-            "discovery.k8s.io", "v1", "endpointslices", "EndpointSlice", "V1EndpointSlice", inert=True, generation=True
+            "discovery.k8s.io", "v1", "endpointslices", "EndpointSlice", "V1EndpointSlice", generation=True
         ),
         Resource(
             "events.k8s.io", "v1", "events", "Event", "EventsV1Event", short_names=("ev",), stored_as="events",

@@ -1,7 +1,16 @@
 """The status of CustomResourceDefinitions, which the server itself writes."""
 
+import json
+
 from berth_local.apiserver.kinds.custom import CLEANUP
 from berth_local.apiserver.objects import Object, now
+
+DEFINITIONS = "customresourcedefinitions.apiextensions.k8s.io"
+
+
+def has_rules(definition: Object) -> bool:
+    """Say whether a definition has CEL rules, which are not evaluated here."""
+    return '"x-kubernetes-validations"' in json.dumps(definition["spec"])
 
 
 def established(definition: Object) -> None:
