@@ -91,6 +91,10 @@ class ApiProxy:
         """The writes from the given position in `requests` on, each as a line."""
         return [str(request) for request in self.requests[since:] if request.is_write]
 
+    def about(self, name: str, since: int = 0) -> list[Request]:
+        """The requests for objects of a name, from the given position in `requests` on."""
+        return [request for request in self.requests[since:] if f"/{name}" in request.path]
+
     def cut(self, *, forget: bool = False) -> None:
         """Break every connection and refuse new ones. With `forget`, each kind's first watch afterwards is told
         that its moment is too far back, as after a long outage."""

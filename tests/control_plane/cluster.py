@@ -99,6 +99,11 @@ class Cluster(KubeClient):
         """Create an object whose text may be anything, as a user's file may be."""
         return await self._request("POST", resource.path(self.namespace), None, body)
 
+    async def send_strictly(self, resource: Resource, body: Object) -> Object:
+        """Create an object as kubectl does: an unknown field is an error."""
+        query = [("fieldValidation", "Strict")]
+        return await self._request("POST", resource.path(self.namespace), query, body)
+
     async def delete(self, resource: Resource, name: str, grace: int | None = None) -> None:
         query = [] if grace is None else [("gracePeriodSeconds", str(grace))]
         with suppress(NotFound):

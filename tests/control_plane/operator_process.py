@@ -106,9 +106,12 @@ class OperatorProcess:
 
         await eventually(opened, lambda plurals: plurals.issuperset(WATCHED), f"watches; {self._tail()}")
 
-    async def looked_again(self, times: int = 2) -> None:
-        """Return once it has listed everything that often from now on: by then it has acted on the list before."""
-        since = len(self.proxy.requests)
+    async def looked_again(self, times: int = 2, since: int | None = None) -> None:
+        """Return once it has listed everything that often, from now or from a position in the requests on.
+
+        By then it has acted on the list before the last.
+        """
+        since = len(self.proxy.requests) if since is None else since
 
         async def lists() -> int:
             # Pods are listed last. The watches list, too, but under another name than the operator's own.
