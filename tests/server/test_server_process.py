@@ -14,6 +14,10 @@ import pytest
 from server.conftest import RunningServer, ServerFactory, wait_until_ready
 
 
+ONE_AT_A_TIME = ("--max-rows", "1")
+"""So that a request which has to wait tells that another one runs."""
+
+
 def _tokens(number: int) -> dict[str, Any]:
     return {"prompt": "a", "generate_kwargs": {"max_new_tokens": number, "min_new_tokens": number}}
 
@@ -68,7 +72,7 @@ def test_health_does_not_wait_on_a_generation(server: RunningServer) -> None:
 def test_sigterm_lets_running_requests_finish_refuses_new_ones_and_exits_0(
     start_server: ServerFactory, patient_folder: Path
 ) -> None:
-    server = _started(start_server, patient_folder)
+    server = _started(start_server, patient_folder, *ONE_AT_A_TIME)
     asking = [Asking(server.url, _tokens(900)) for _ in range(2)]
     with httpx2.Client(base_url=server.url) as http:
         _wait_for(lambda: _busy(server.url))
@@ -88,7 +92,7 @@ def test_sigterm_lets_running_requests_finish_refuses_new_ones_and_exits_0(
 def test_a_drain_ends_at_its_time_with_an_error_for_what_is_left(
     start_server: ServerFactory, patient_folder: Path
 ) -> None:
-    server = _started(start_server, patient_folder, "--drain-seconds", "0")
+    server = _started(start_server, patient_folder, "--drain-seconds", "0", *ONE_AT_A_TIME)
     asking = [Asking(server.url, _tokens(4096)) for _ in range(2)]
     _wait_for(lambda: _busy(server.url))
     server.process.terminate()
