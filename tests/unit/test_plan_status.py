@@ -356,6 +356,12 @@ def test_the_endpoint_is_where_the_service_answers(service: dict[str, Any] | Non
 small = st.integers(0, 3)
 
 
+pod_states = st.lists(
+    st.tuples(st.booleans(), st.booleans(), st.sampled_from(["new", "old"]), st.sampled_from(["", "n1"])),
+    max_size=4,
+)
+
+
 @given(
     wanted=st.integers(0, 3),
     updated=small,
@@ -363,23 +369,55 @@ small = st.integers(0, 3)
     ready=small,
     available=small,
     observed=st.integers(0, 4),
+    pods=pod_states,
+    knows_templates=st.booleans(),
 )
 def test_ready_is_true_only_when_every_wanted_replica_of_the_current_template_serves(
-    wanted: int, updated: int, total: int, ready: int, available: int, observed: int
+    wanted: int,
+    updated: int,
+    total: int,
+    ready: int,
+    available: int,
+    observed: int,
+    pods: list[tuple[bool, bool, str, str]],
+    knows_templates: bool,
 ) -> None:
     live = deployment(wanted, updated=updated, total=total, ready=ready, available=available)
     live["status"]["observedGeneration"] = observed
-    pods = tuple(pod(f"ws-{number}", conditions={"Ready": "True"}) for number in range(total))
-    found = condition(judge(workspace(wanted), None, Observed(live, SERVICE, pods), {}, NOW).status)
-    serves = (
+    live["metadata"]["annotations"] = {"deployment.kubernetes.io/revision": "2"}
+    running = []
+    for number, (is_ready, is_leaving, template, node) in enumerate(pods):
+        one = pod(f"ws-{number}", node=node, conditions={"Ready": str(is_ready)})
+        one["metadata"]["labels"] = {"pod-template-hash": template}
+        if is_leaving:
+            one["metadata"]["deletionTimestamp"] = NOW
+        running.append(one)
+    replica_set = {
+        "metadata": {
+            "name": "ws-new",
+            "annotations": {"deployment.kubernetes.io/revision": "2"},
+            "labels": {"pod-template-hash": "new"},
+        }
+    }
+    seen = Observed(live, SERVICE, tuple(running), (replica_set,) if knows_templates else ())
+    found = condition(judge(workspace(wanted), None, seen, {}, NOW).status)
+    counted = (
         wanted > 0
         and observed >= 2
         and updated >= wanted
         and total == updated
         and min(ready, available) >= wanted
     )
+    serving = sum(
+        is_ready and not is_leaving and (template == "new" or not knows_templates)
+        for is_ready, is_leaving, template, _ in pods
+    )
     if found["status"] == "True":
-        assert serves
+        assert counted
+        assert serving >= wanted
+    else:
+        assert found["reason"] != "Serving"
+        assert found["message"]
 
 
 def test_one_event_tells_of_one_change_of_cause() -> None:

@@ -44,9 +44,9 @@ def event_about(report: Report, told: Told | None, previous: dict[str, Any]) -> 
 
 def warning_event(warning: Finding) -> EventNote:
     """Return the Event for something that is done though it may be a mistake."""
-    return EventNote(
-        "Warning", str(warning.reason), warning.message[:MESSAGE_LIMIT], warning.cause or warning.what
-    )
+    # Told apart from an Event that the same finding made when it was a refusal.
+    cause = f"warning {warning.cause or warning.what}"
+    return EventNote("Warning", str(warning.reason), warning.message[:MESSAGE_LIMIT], cause)
 
 
 def _is_calm(finding: Finding | None) -> bool:

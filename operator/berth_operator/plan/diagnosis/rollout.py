@@ -1,6 +1,6 @@
 """The Deployment's own numbers: does every replica of the present template serve, and if not, where is it?"""
 
-from berth_operator.plan.observed import Observed
+from berth_operator.plan.observed import Observed, is_pod_ready
 from berth_operator.plan.reasons import Culprit, Finding, Reason
 
 
@@ -20,8 +20,10 @@ def rollout_state(observed: Observed) -> Finding | None:
             Reason.DEPLOYING, f"{culprit} has a change that is not being acted on yet", "", culprit
         )
     updated, total = status.get("updatedReplicas", 0), status.get("replicas", 0)
-    # Available implies ready for minReadySeconds; both count old pods too, hence the comparison with `total`.
-    available = min(status.get("availableReplicas", 0), status.get("readyReplicas", 0))
+    # Available implies ready for minReadySeconds; both count old pods too, hence the comparison with `total`. The
+    # pods themselves have the last word: whoever counts them may be late.
+    ready = sum(is_pod_ready(pod) for pod in observed.current_pods)
+    available = min(status.get("availableReplicas", 0), status.get("readyReplicas", 0), ready)
     if wanted == 0:
         return Finding(
             Reason.STOPPED,
