@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import fnmatch
 import re
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
 import pytest
+import yaml
 
 from chart.conftest import REPOSITORY
 from chart.dockerfile import Dockerfile, parse
@@ -46,7 +49,9 @@ def test_the_base_s_python_is_one_that_the_package_supports(dockerfile: Dockerfi
 def test_it_is_built_in_one_stage_and_run_from_another_that_installs_nothing(dockerfile: Dockerfile) -> None:
     build, final = dockerfile.stages
     assert build.name == "build"
-    assert [copy.value for copy in final.all("COPY")] == ["--from=build /opt/berth /opt/berth"]
+    copied = [copy.value for copy in final.all("COPY")]
+    assert copied[0] == "--from=build /opt/berth /opt/berth"
+    assert copied[1:] in ([], ["--from=build /opt/models /opt/models"])
     for run in final.all("RUN"):
         assert not re.search(r"\b(pip|apt|apt-get|curl|wget|gcc|make)\b", run.value)
 
@@ -123,6 +128,12 @@ def test_each_image_holds_its_own_package_and_not_the_other(name: str, dockerfil
     assert "." not in copied
 
 
+def test_everything_that_the_wheel_takes_along_is_there_when_it_is_built(dockerfile: Dockerfile) -> None:
+    build = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["tool"]["hatch"]["build"]
+    copied = {word for copy in dockerfile.stages[0].all("COPY") for word in copy.value.split()[:-1]}
+    assert set(build["targets"]["wheel"]["force-include"]) <= copied
+
+
 def test_nothing_is_fetched_but_by_pip(dockerfile: Dockerfile) -> None:
     for stage in dockerfile.stages:
         assert not stage.all("ADD")
@@ -141,14 +152,61 @@ def test_every_index_is_an_argument_so_that_a_mirror_serves(dockerfile: Dockerfi
     assert urls
     for instruction in urls:
         assert instruction.name == "ARG"
-        assert re.fullmatch(r"[A-Z_]*INDEX_URL=https://\S+", instruction.value)
+        assert re.fullmatch(r"([A-Z_]*INDEX_URL|HF_ENDPOINT)=https://\S+", instruction.value)
 
 
 def test_no_secret_is_baked_in(dockerfile: Dockerfile) -> None:
     words = re.compile(r"token|secret|password|credential|api_?key", re.IGNORECASE)
     for stage in dockerfile.stages:
         for instruction in stage.instructions:
-            assert not words.search(instruction.value), instruction
+            # A secret that is mounted while one command runs is in no layer; where it is found is no secret.
+            said = re.sub(r"--mount=type=secret,id=\w+|HF_TOKEN_PATH=/run/secrets/\w+", "", instruction.value)
+            assert not words.search(said), instruction
+
+
+def bake() -> str:
+    build = parse(REPOSITORY / "Dockerfile.inference").stages[0]
+    [run] = [run.value for run in build.all("RUN") if "${MODEL}" in run.value]
+    return run
+
+
+def test_no_weights_are_baked_in_unless_a_preset_is_named() -> None:
+    build = parse(REPOSITORY / "Dockerfile.inference").stages[0]
+    assert "MODEL=" in [argument.value for argument in build.all("ARG")]
+    assert 'if [ -n "${MODEL}" ]' in bake()
+
+
+def test_baked_weights_are_the_preset_s_commit_in_formats_that_hold_no_code() -> None:
+    run = bake()
+    assert '--revision "${revision}"' in run
+    assert set(re.findall(r"--include '([^']+)'", run)) == {
+        "*.safetensors",
+        "*.json",
+        "*.model",
+        "*.jinja",
+        "*.txt",
+    }
+    [code] = re.findall(r'python -c "(import sys, yaml[^"]+)"', run)
+    for path in sorted((REPOSITORY / "presets").glob("*.yaml")):
+        said = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True, check=True)
+        model = yaml.safe_load(path.read_text())["model"]
+        assert said.stdout.split() == [model["id"], model["revision"] or "main"]
+
+
+def test_an_image_with_weights_asks_the_hub_nothing(tmp_path: Path) -> None:
+    lines = re.findall(r"'(import os|os\.environ\.setdefault[^']+)'", bake())
+    (tmp_path / "sitecustomize.py").write_text("\n".join(lines))
+    said = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "from huggingface_hub import constants as c; print(c.HF_HUB_CACHE, c.HF_HUB_OFFLINE)",
+        ],
+        env={"PYTHONPATH": str(tmp_path), "PATH": "/usr/bin:/bin", "HF_HOME": "/var/cache/berth"},
+        capture_output=True,
+        text=True,
+    )
+    assert said.stdout.split() == ["/opt/models", "True"], said.stderr
 
 
 def test_the_image_is_labelled_with_what_it_is(name: str, dockerfile: Dockerfile) -> None:
