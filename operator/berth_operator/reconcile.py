@@ -159,7 +159,7 @@ class Reconciler:
         self, key: Key, raw: Object, workspace: Workspace, refusal: Finding | None
     ) -> Finding | None:
         """Write the status, from what the objects are now; return what keeps the Workspace from serving."""
-        observed = await self._on_demand.complete(self._cache.snapshot(key).observed)
+        observed = await self._on_demand.complete(self._cache.snapshot(key).observed, self._now())
         if self._health is not None:
             self._health.follow(key, [pod for pod in observed.current_pods if asks_for_health(pod)])
             observed = replace(observed, reports=self._health.reports(key))

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from berth_operator.cluster_cache import DEPLOYMENTS, PODS, WORKSPACES, ClusterCache
+from berth_operator.cluster_cache import DEPLOYMENTS, PODS, REPLICA_SETS, WORKSPACES, ClusterCache
 
 KEY = ("ns", "ws")
 
@@ -69,3 +69,48 @@ def test_managed_fields_are_not_kept() -> None:
     workspace = cache.snapshot(KEY).workspace
     assert workspace is not None
     assert "managedFields" not in workspace["metadata"]
+
+
+def node(
+    ready: str = "True", heartbeat: str = "10:00", labels: dict[str, str] | None = None
+) -> dict[str, Any]:
+    condition = {"type": "Ready", "status": ready, "lastHeartbeatTime": heartbeat}
+    return {
+        "metadata": {"name": "n1", "resourceVersion": heartbeat, "labels": labels or {}},
+        "spec": {},
+        "status": {"conditions": [condition], "images": ["large"], "allocatable": {"cpu": "4"}},
+    }
+
+
+def test_a_nodes_heartbeat_is_no_change_and_its_labels_are() -> None:
+    cache = ClusterCache()
+    assert cache.nodes.put(node())
+    assert not cache.nodes.put(node(heartbeat="10:05"))
+    assert cache.nodes.put(node(ready="Unknown"))
+    assert cache.nodes.put(node(labels={"apps": "llm"}))
+
+
+def test_nodes_are_unknown_until_they_were_listed() -> None:
+    cache = ClusterCache()
+    cache.put(WORKSPACES, obj(1))
+    assert cache.snapshot(KEY).observed.nodes is None
+    assert cache.nodes.replace([node()])
+    assert not cache.nodes.replace([node(heartbeat="10:05")])
+    nodes = cache.snapshot(KEY).observed.nodes
+    assert nodes is not None
+    assert "images" not in nodes[0]["status"]
+
+
+def test_a_change_of_nodes_concerns_the_workspaces_that_do_not_serve() -> None:
+    cache = ClusterCache()
+    cache.put(WORKSPACES, obj(1, status={"state": "Ready"}))
+    cache.put(WORKSPACES, obj(1, "stuck", "v", status={"state": "Pending"}))
+    cache.put(WORKSPACES, obj(1, "odd", "w", status="no status"))
+    assert cache.concerned_by_nodes() == {("ns", "stuck"), ("ns", "odd")}
+
+
+def test_of_replica_sets_the_template_is_not_kept() -> None:
+    cache = ClusterCache()
+    cache.put(REPLICA_SETS, obj(1, "ws-1", spec={"replicas": 2, "template": {"large": True}}))
+    (kept,) = cache.snapshot(KEY).observed.replica_sets
+    assert kept["spec"] == {"replicas": 2}

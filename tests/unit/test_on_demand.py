@@ -9,7 +9,7 @@ import pytest
 from berth_operator.cluster_cache import ClusterCache
 from berth_operator.kube import KubeClient, KubeError, Refused, Resource
 from berth_operator.observe.on_demand import KEEP_SECONDS, REFUSED_SECONDS, OnDemand
-from unit.cluster_objects import event, node, observed, pod, runs, waits
+from unit.cluster_objects import NOW, event, node, observed, pod, runs, waits
 
 NO_GPU = "0/1 nodes are available: 1 Insufficient nvidia.com/gpu."
 
@@ -46,6 +46,17 @@ async def test_events_are_read_of_a_pod_that_is_stuck_and_the_oldest_comes_first
     ((kind, fields),) = api.asked
     assert kind == "events"
     assert "involvedObject.uid=uid-ws-new-1" in fields
+
+
+async def test_a_pod_that_has_only_just_been_made_is_given_a_moment() -> None:
+    new = pod(containerStatuses=[waits("ContainerCreating")])
+    new["metadata"]["creationTimestamp"] = "2026-01-01T09:59:55Z"
+    api = Api()
+    await on_demand(api).complete(observed(new), NOW)
+    assert api.asked == []
+    new["metadata"]["creationTimestamp"] = "2026-01-01T09:59:00Z"
+    await on_demand(api).complete(observed(new), NOW)
+    assert len(api.asked) == 1
 
 
 @pytest.mark.parametrize(

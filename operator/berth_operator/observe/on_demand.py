@@ -43,9 +43,12 @@ class OnDemand:
         self._kept: dict[tuple[str, str], tuple[float, tuple[Object, ...]]] = {}
         self._refused_until: dict[str, float] = {}
 
-    async def complete(self, observed: Observed) -> Observed:
-        """Return what is observed, with the Events and holders of GPUs that its diagnosis would ask for."""
-        asking = [pod for pod in observed.current_pods if asks_for_events(pod)][:PODS_ASKED]
+    async def complete(self, observed: Observed, now: str = "") -> Observed:
+        """Return what is observed, with the Events and holders of GPUs that its diagnosis would ask for.
+
+        `now` is an RFC 3339 time; without it, pods that have only just been made are asked about, too.
+        """
+        asking = [pod for pod in observed.current_pods if asks_for_events(pod, now)][:PODS_ASKED]
         if asking:
             found = await asyncio.gather(*(self._events(pod) for pod in asking))
             observed = replace(

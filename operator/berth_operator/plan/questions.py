@@ -1,5 +1,6 @@
 """What a diagnosis would want to know of a pod beyond what the watches tell."""
 
+from berth_operator.plan.clock import seconds_between
 from berth_operator.plan.diagnosis.images import IMAGE_REASONS
 from berth_operator.plan.observed import Object, is_pod_ready, is_running, node_name
 from berth_operator.plan.placement import GPU_RESOURCE
@@ -7,7 +8,11 @@ from berth_operator.plan.placement import GPU_RESOURCE
 CREATING = frozenset({"ContainerCreating", "PodInitializing"})
 
 
-def asks_for_events(pod: Object) -> bool:
+PATIENCE_SECONDS = 10.0
+"""A container is mostly created sooner, and nobody has to be told of what takes no longer."""
+
+
+def asks_for_events(pod: Object, now: str = "") -> bool:
     """Whether only a pod's Events can tell why it does not get on.
 
     They say which volume cannot be mounted, which image pull secret is missing, and which probe ended a container.
@@ -16,12 +21,18 @@ def asks_for_events(pod: Object) -> bool:
         return False
     status = pod.get("status") or {}
     containers = [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]
+    age = seconds_between(pod["metadata"].get("creationTimestamp"), now)
+    is_new = age is not None and age < PATIENCE_SECONDS
     if not containers:
-        return True
+        return not is_new
     for container in containers:
         waiting = ((container.get("state") or {}).get("waiting") or {}).get("reason", "")
         ended = (container.get("lastState") or {}).get("terminated")
-        if waiting in CREATING or waiting in IMAGE_REASONS or (ended and not container.get("ready")):
+        if (
+            (waiting in CREATING and not is_new)
+            or waiting in IMAGE_REASONS
+            or (ended and not container.get("ready"))
+        ):
             return True
     return False
 

@@ -1,0 +1,131 @@
+"""berth explain, chat and logs against an API server."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+from aiohttp import web
+
+from berth_operator.cli import kubectl_main, main
+from berth_operator.cluster_cache import WORKSPACES
+from berth_operator.kube import Object
+from control_plane.cluster import Cluster
+from control_plane.planes import ControlPlane
+
+
+@pytest.fixture
+def options(control_plane: ControlPlane, namespace: str) -> list[str]:
+    return ["-n", namespace, "--kubeconfig", str(control_plane.kubeconfig)]
+
+
+async def run(*arguments: str, kubectl: bool = False) -> int:
+    return await asyncio.to_thread(kubectl_main if kubectl else main, list(arguments))
+
+
+async def report(cluster: Cluster, name: str, ready: bool, message: str, endpoint: str = "") -> Object:
+    """Say of a Workspace what its operator would."""
+    await cluster.create_workspace(name)
+    condition = {
+        "type": "Ready",
+        "status": str(ready),
+        "reason": "Serving" if ready else "UnknownPreset",
+        "message": message,
+        "lastTransitionTime": "2026-01-01T00:00:00Z",
+    }
+    status = {"conditions": [condition], "endpoint": endpoint, "observedGeneration": 1}
+    return await cluster.edit(WORKSPACES, name, {"status": status}, "status")
+
+
+@asynccontextmanager
+async def server(*, openai: bool) -> AsyncIterator[tuple[str, list[Object]]]:
+    """A model that answers, in the manner of `openai` or with /chat alone, and what it was asked."""
+    asked: list[Object] = []
+
+    async def health(_: web.Request) -> web.Response:
+        return web.json_response({"status": "Healthy"})
+
+    async def chat(request: web.Request) -> web.Response:
+        asked.append(await request.json())
+        return web.json_response({"Result": " Hello there. "})
+
+    async def completions(request: web.Request) -> web.StreamResponse:
+        asked.append(await request.json())
+        response = web.StreamResponse()
+        await response.prepare(request)
+        for piece in ("Hel", "lo", " there."):
+            await response.write(
+                f"data: {json.dumps({'choices': [{'delta': {'content': piece}}]})}\n\n".encode()
+            )
+        await response.write(b"data: [DONE]\n\n")
+        return response
+
+    app = web.Application()
+    app.router.add_get("/health", health)
+    app.router.add_post("/chat", chat)
+    if openai:
+        app.router.add_post("/v1/chat/completions", completions)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    try:
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}", asked
+    finally:
+        await runner.cleanup()
+
+
+@pytest.mark.parametrize("openai", [True, False], ids=["streamed", "by /chat alone"])
+async def test_chat_asks_at_the_endpoint_and_prints_the_answer(
+    cluster: Cluster, name: str, options: list[str], openai: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with server(openai=openai) as (address, asked):
+        await report(cluster, name, ready=True, message="", endpoint=address)
+        assert await run("chat", name, "-m", "Hi", *options) == 0
+    assert capsys.readouterr().out == "Hello there.\n"
+    assert asked[0]["messages"] == [{"role": "user", "content": "Hi"}]
+
+
+async def test_chat_with_one_that_does_not_serve_says_why(
+    cluster: Cluster, name: str, options: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    await report(cluster, name, ready=False, message="there is no preset of this name")
+    assert await run("chat", name, "-m", "Hi", *options) == 1
+    error = capsys.readouterr().err
+    assert error == f'berth chat: Workspace "{name}" does not serve: there is no preset of this name\n'
+
+
+async def test_explain_marks_what_the_operator_refused_and_exits_with_1(
+    cluster: Cluster, name: str, options: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    await report(cluster, name, ready=False, message="there is no preset of this name")
+    assert await run("explain", name, *options, kubectl=True) == 1
+    said = capsys.readouterr().out
+    assert f"Workspace {name}" in said
+    assert "UnknownPreset  <-- first cause" in said
+    assert "Cause  UnknownPreset: there is no preset of this name" in said
+    assert "\nFix    " in said
+
+
+async def test_a_workspace_that_nobody_has_looked_at_is_told_so(
+    cluster: Cluster, name: str, options: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    await cluster.create_workspace(name)
+    assert await run("explain", name, *options) == 0
+    assert "not looked at yet" in capsys.readouterr().out
+    assert await run("logs", name, *options) == 1
+    assert "has no pods" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["explain", "chat", "logs"])
+async def test_a_workspace_that_is_not_there_is_one_line(
+    command: str, namespace: str, options: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert await run(command, "nobody", *options) == 1
+    assert (
+        capsys.readouterr().err
+        == f'berth {command}: there is no workspace "nobody" in namespace "{namespace}"\n'
+    )
