@@ -64,14 +64,14 @@ class Gate:
 
     def _wait(self, _: Any, args: tuple[Any, ...]) -> None:
         self.widths.append(tuple(args[0].shape))
-        assert self._permits.acquire(timeout=20)
+        assert self._permits.acquire(timeout=60)
 
     def open(self, forwards: int = 10_000) -> None:
         self._permits.release(forwards)
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not condition():  # noqa: ASYNC110  another thread changes it
             await asyncio.sleep(0.001)
 
@@ -188,6 +188,25 @@ async def test_a_request_past_its_deadline_ends_with_an_error_and_frees_its_row(
         with pytest.raises(BerthError) as raised:
             await events(stream)
     assert raised.value.kind is ErrorKind.DEADLINE
+
+
+async def test_a_beam_search_past_its_deadline_ends_with_an_error_too() -> None:
+    async with running(deadline=0.05) as engine:
+        gate = Gate(engine._model)
+        stream = engine.submit(request(100, sampling=SamplingParams(num_beams=2)))
+        with pytest.raises(BerthError) as raised:
+            await events(stream)
+        gate.open()
+    assert raised.value.kind is ErrorKind.DEADLINE
+
+
+async def test_beams_heed_biases_and_refuse_what_they_cannot_tell() -> None:
+    biased = SamplingParams(num_beams=2, logit_bias=((50, 100.0),))
+    async with running() as engine:
+        assert await answered(engine, request(5, sampling=biased)) == [[50] * 5]
+        with pytest.raises(BerthError) as raised:
+            engine.submit(request(sampling=biased, logprobs=True, top_logprobs=2))
+    assert raised.value.param == "top_logprobs"
 
 
 async def test_numbers_that_are_not_finite_end_their_row_alone() -> None:

@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from transformers import StoppingCriteriaList
+from transformers import LogitsProcessorList, StoppingCriteriaList
 
 from berth_inference.engine.arguments import generation_config, model_info, take_defaults
 from berth_inference.engine.codec import TokenizerCodec
 from berth_inference.engine.events import Finished, FinishReason, TokenEvent
 from berth_inference.engine.interface import ModelInfo
 from berth_inference.engine.observer import Cancelled, StepObserver, StopStrings
+from berth_inference.engine.penalties import own_processors
 from berth_inference.engine.request import GenerationRequest
 from berth_inference.engine.scoring import token_logprobs
 from berth_inference.engine.stream import EventStream
@@ -178,6 +179,9 @@ class PipelineEngine:
                 prompt,
                 attention_mask=torch.ones_like(prompt),
                 generation_config=generation_config(request),
+                logits_processor=LogitsProcessorList(
+                    own_processors(request.sampling, len(request.prompt), self._model.device)
+                ),
                 stopping_criteria=StoppingCriteriaList([observer]),
             )
         except Cancelled:

@@ -17,7 +17,7 @@ from berth_inference.engine.batch.choice import choice
 from berth_inference.engine.batch.forward_lock import ForwardLock
 from berth_inference.engine.batch.job import Job, new_rows
 from berth_inference.engine.batch.lanes import Lane, LaneRule
-from berth_inference.engine.batch.loop import Batches
+from berth_inference.engine.batch.loop import Batches, too_late
 from berth_inference.engine.batch.memory import budget_cells
 from berth_inference.engine.batch.packed_linear import pack
 from berth_inference.engine.batch.rope import RopeRegimes
@@ -117,7 +117,7 @@ class BatchEngine:
     def submit(self, request: GenerationRequest) -> EventStream:
         """Queue a request. Raises `BerthError` when draining, when too many wait, or if it never fits."""
         if self._lanes.lane(request) is Lane.EXCLUSIVE:
-            return self._exclusive.submit(request)
+            return self._submit_exclusive(request)
         key = next(self._keys)
         self._check_size(request)
         stream = EventStream(asyncio.get_running_loop())
@@ -136,6 +136,17 @@ class BatchEngine:
             self._idle.clear()
         deadline = self._settings.deadline
         self._inbox.put((key, request, stream, None if deadline is None else time.monotonic() + deadline))
+        return stream
+
+    def _submit_exclusive(self, request: GenerationRequest) -> EventStream:
+        if request.top_logprobs:
+            raise invalid(
+                "top_logprobs",
+                "cannot be given by beam search, or by a model that runs one request at a time.",
+            )
+        stream = self._exclusive.submit(request)
+        if self._settings.deadline is not None:
+            asyncio.get_running_loop().call_later(self._settings.deadline, _expire, stream)
         return stream
 
     def _check_size(self, request: GenerationRequest) -> None:
@@ -242,6 +253,12 @@ class BatchEngine:
             rows=new_rows(request),
             stop_tokens=frozenset(request.stop_token_ids),
         )
+
+
+def _expire(stream: EventStream) -> None:
+    """End a stream past its deadline; nobody reads it any more if it has ended by itself."""
+    stream.publish(too_late())
+    stream.cancel()
 
 
 def _demand(key: int, request: GenerationRequest) -> Demand:

@@ -54,7 +54,7 @@ class Batches:
         for job in [job for job in self._jobs.values() if job.stream.cancelled]:
             self._end(job, FinishReason.CANCELLED)
         for key in self._scheduler.expired(now):
-            self.fail(self._jobs[key], _too_late())
+            self.fail(self._jobs[key], too_late())
         for key in self._scheduler.admit():
             self._jobs[key].start(now)
         for chunk in self._scheduler.chunks():
@@ -198,7 +198,8 @@ class Batches:
         self.fail(job, _broken())
 
 
-def _too_late() -> BerthError:
+def too_late() -> BerthError:
+    """What a request past its deadline is told."""
     return BerthError(
         ErrorKind.DEADLINE, "The answer was not finished within the server's limit of time for one request."
     )
