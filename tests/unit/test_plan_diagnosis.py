@@ -301,9 +301,7 @@ CASES: list[tuple[str, Observed, Reason, tuple[str, ...]]] = [
     (
         "the only node is short of disk",
         observed(
-            pod(
-                scheduler="0/1 nodes: 1 node(s) had untolerated taint {node.kubernetes.io/disk-pressure: }."
-            ),
+            pod(scheduler="0/1 nodes: 1 node(s) had untolerated taint {node.kubernetes.io/disk-pressure: }."),
             nodes=(node(taints=[{"key": "node.kubernetes.io/disk-pressure", "effect": "NoSchedule"}]),),
         ),
         Reason.NODES_NOT_READY,
@@ -618,6 +616,20 @@ def test_a_pod_of_an_earlier_template_is_not_to_blame() -> None:
     found = diagnose(seen, NOW)
     assert found is not None
     assert found.reason is Reason.STARTING
+
+
+def test_that_the_earlier_template_goes_on_serving_is_told_with_what_keeps_the_new_one_from_it() -> None:
+    old = pod("ws-old-1", stamp="old", ready=True)
+    seen = observed(
+        old,
+        pod(containerStatuses=[crashed(1)]),
+        deployment=deployment(total=2, updatedReplicas=1),
+        replica_sets=(replica_set(), replica_set("1", "old")),
+    )
+    found = diagnose(seen, NOW)
+    assert found is not None
+    assert found.reason is Reason.CRASH_LOOP
+    assert "(1 pod of the earlier template goes on serving)" in found.message
 
 
 def test_a_pod_that_was_put_out_is_forgiven_once_another_has_taken_its_place() -> None:

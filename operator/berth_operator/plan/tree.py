@@ -114,7 +114,7 @@ def _pods(
         found = min(
             pod_findings(pod, observed, now), key=lambda one: SEVERITY.index(one.reason), default=None
         )
-        is_cause = found is not None and found == cause
+        is_cause = found is not None and cause is not None and _same(found, cause)
         on_node = is_cause and found is not None and found.culprit == Culprit("Node", node_name(pod))
         yield Branch(
             "Pod",
@@ -124,6 +124,11 @@ def _pods(
             is_cause and not on_node,
             tuple(_node(pod, observed, found if on_node else None)),
         )
+
+
+def _same(one: Finding, other: Finding) -> bool:
+    """Whether two findings are of one thing, whatever is said of it."""
+    return (one.reason, one.culprit, one.cause) == (other.reason, other.culprit, other.cause)
 
 
 def _node(pod: Object, observed: Observed, finding: Finding | None) -> Iterator[Branch]:

@@ -5,10 +5,12 @@ What is matched here are the words of Kubernetes itself: the kubelet's (`pkg/kub
 (`pkg/scheduler/framework/plugins`), the quota's and the admission's (`plugin/pkg/admission`).
 """
 
+from dataclasses import replace
+
 from berth_operator.plan.diagnosis.creation import creation_failures
 from berth_operator.plan.diagnosis.pods import pod_findings
 from berth_operator.plan.diagnosis.rollout import rollout_state
-from berth_operator.plan.observed import Observed, node_name
+from berth_operator.plan.observed import Observed, is_pod_ready, node_name
 from berth_operator.plan.reasons import SEVERITY, Finding, Reason
 
 __all__ = ["diagnose", "findings", "unplaced"]
@@ -42,7 +44,19 @@ def findings(observed: Observed, now: str = "") -> list[Finding]:
         state,
     ]
     # Sorting is stable: of several pods with the same trouble, the first by name stays first.
-    return sorted(found, key=lambda finding: SEVERITY.index(finding.reason))
+    first, *rest = sorted(found, key=lambda finding: SEVERITY.index(finding.reason))
+    return [_with_who_serves(first, observed), *rest]
+
+
+def _with_who_serves(finding: Finding, observed: Observed) -> Finding:
+    """Add that pods of an earlier template go on serving, where the finding does not say so itself."""
+    serving = sum(is_pod_ready(pod) for pod in observed.old_pods)
+    if not serving or finding.reason in (Reason.ROLLOUT_BLOCKED, Reason.ROLLING_OUT):
+        return finding
+    pods = (
+        "1 pod of the earlier template goes" if serving == 1 else f"{serving} pods of the earlier template go"
+    )
+    return replace(finding, what=f"{finding.what} ({pods} on serving)")
 
 
 def unplaced(observed: Observed, wanted: int, now: str = "") -> Finding | None:
