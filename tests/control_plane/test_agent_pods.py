@@ -33,11 +33,11 @@ async def test_a_pod_runs_with_what_its_spec_gives_it_and_nothing_of_ours(
     monkeypatch.setenv("HF_TOKEN", "mine")
     env = [
         {"name": "NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
-        {"name": "F", "value": "/tmp/f"},
+        {"name": "F", "value": "/scratch/f"},
     ]
-    mounts = [{"name": "tmp", "mountPath": "/tmp"}]
+    mounts = [{"name": "scratch", "mountPath": "/scratch"}]
     await here.create(
-        PODS, pod(container(env=env, volumeMounts=mounts), volumes=[{"name": "tmp", "emptyDir": {}}])
+        PODS, pod(container(env=env, volumeMounts=mounts), volumes=[{"name": "scratch", "emptyDir": {}}])
     )
     alive = await ready(here)
     answer = await here.ask(f"http://{alive['status']['podIP']}:5000/")
