@@ -88,6 +88,14 @@ SMALL = [
     Step("a config map", "POST", f"{CORE}/configmaps", {"metadata": {"name": "m"}, "data": {"a": "1"}}, 201),
     Step("a config map that is kept", "PATCH", f"{CORE}/configmaps/m", {"immutable": True}, type=MERGE),
     Step(
+        "a config map whose namespace is empty text",
+        "POST",
+        f"{CORE}/configmaps",
+        {"metadata": {"name": "n", "namespace": "", "labels": {"empty": ""}}, "data": {"a": ""}},
+        201,
+        {"metadata.namespace": NAMESPACE, "data": {"a": ""}, "metadata.labels": {"empty": ""}},
+    ),
+    Step(
         "a config map with finalizers",
         "POST",
         f"{CORE}/configmaps",

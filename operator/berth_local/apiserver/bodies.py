@@ -111,7 +111,9 @@ def decode(resource: Resource, body: Object, options: WriteOptions) -> Object:
         raise bad_request(f"{handled}: strict decoding error: {', '.join(told)}")
     if options.validation != IGNORE:
         options.warnings += told
-    decoded["metadata"] = decoded.get("metadata") or {}
+    decoded["metadata"] = {
+        name: value for name, value in (decoded.get("metadata") or {}).items() if value != ""
+    }
     if resource.incoming:
         decoded = resource.incoming(decoded)
     stored_version = resource.custom.storage_version if resource.custom else resource.api_version

@@ -144,7 +144,9 @@ def _apply(
             f"invalid object type: {config.get('apiVersion', '/')}, Kind={config.get('kind', '')}"
         )
     check_identity(resource, config)
-    meta = config["metadata"] = dict(config.get("metadata") or {})
+    meta = config["metadata"] = {
+        name: value for name, value in (config.get("metadata") or {}).items() if value not in ("", None)
+    }
     namespace, name = key
     place = (
         f"{meta.get('namespace', '')}/{meta.get('name', '')}; {resource.api_version}, Kind={resource.kind}"
