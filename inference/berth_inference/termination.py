@@ -10,13 +10,15 @@ from berth_inference.errors import LoadError
 TERMINATION_LOG = Path("/dev/termination-log")
 """Kubernetes' default `terminationMessagePath`. The kubelet makes the file; elsewhere there is none."""
 
-MESSAGE_CHARACTERS = 2000
-"""Kubernetes keeps 4096 bytes of it."""
+MESSAGE_CHARACTERS = 900
+"""Kubernetes keeps 4096 bytes of it, and a character may take four."""
 
 
 def report_failure(error: LoadError, path: Path = TERMINATION_LOG) -> None:
     """Write one line of JSON, `reason` and `message`, if there is such a file. Failing to is no failure."""
-    line = json.dumps({"reason": error.reason.value, "message": str(error)[:MESSAGE_CHARACTERS]})
+    line = json.dumps(
+        {"reason": error.reason.value, "message": str(error)[:MESSAGE_CHARACTERS]}, ensure_ascii=False
+    )
     try:
         if path.exists():
             path.write_text(line + "\n", encoding="utf-8")
