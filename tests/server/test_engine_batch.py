@@ -60,10 +60,11 @@ class Gate:
     def __init__(self, model: Any) -> None:
         self._permits = threading.Semaphore(0)
         self.widths: list[tuple[int, int]] = []
-        model.register_forward_pre_hook(self._wait)
+        model.register_forward_pre_hook(self._wait, with_kwargs=True)
 
-    def _wait(self, _: Any, args: tuple[Any, ...]) -> None:
-        self.widths.append(tuple(args[0].shape))
+    def _wait(self, _: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        # `generate` names its arguments, the batch does not.
+        self.widths.append(tuple((args[0] if args else kwargs["input_ids"]).shape))
         assert self._permits.acquire(timeout=60)
 
     def open(self, forwards: int = 10_000) -> None:
