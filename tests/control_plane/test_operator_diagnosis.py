@@ -134,7 +134,11 @@ async def test_who_holds_the_gpu_is_named_and_a_free_one_clears_it(
         await nodes.serve(name)
         served = await cluster.reported(name, "Serving")
         assert "progress" not in served["status"]
-        assert {item["reason"] for item in await cluster.events(name)} >= {"NoFreeGPU", "Serving"}
+        await eventually(
+            lambda: cluster.events(name),
+            lambda found: {item["reason"] for item in found} >= {"NoFreeGPU", "Serving"},
+            "an Event for each change of cause",
+        )
 
 
 async def test_a_model_that_does_not_fit_makes_no_pod_unless_somebody_insists(
