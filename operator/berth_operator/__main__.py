@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import os
+import signal
 import sys
 
 from berth_operator.settings import SettingsError, settings_from
@@ -41,4 +42,6 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    # Until kopf takes the signal over: a stop during the start is no failure.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     sys.exit(main())

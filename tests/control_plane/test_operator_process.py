@@ -31,3 +31,24 @@ def test_without_a_cluster_it_ends_with_one_line_that_says_so(content: str | Non
     assert result.returncode == 1
     assert "Traceback" not in result.stderr
     assert result.stderr.splitlines()[-1].startswith("berth_operator: no usable kubeconfig")
+
+
+def test_a_stop_while_it_still_waits_for_the_api_server_is_no_failure(tmp_path: Path) -> None:
+    kubeconfig = tmp_path / "kubeconfig"
+    nobody = "apiVersion: v1\nkind: Config\ncurrent-context: c\nclusters: [{name: c, cluster: {server: 'http://127.0.0.1:9'}}]\n"
+    kubeconfig.write_text(
+        nobody + "contexts: [{name: c, context: {cluster: c, user: u}}]\nusers: [{name: u, user: {}}]\n",
+        encoding="utf-8",
+    )
+    environment = {"KUBECONFIG": str(kubeconfig), "HOME": str(tmp_path), "BERTH_LIVENESS_PORT": "0"}
+    with subprocess.Popen(
+        [sys.executable, "-m", "berth_operator", "run"], env=environment, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stderr is not None
+        said = ""
+        while "cannot list" not in said:
+            said += process.stderr.readline()
+        process.terminate()
+        said += process.stderr.read()
+        assert process.wait(30) == 0
+    assert "Traceback" not in said
