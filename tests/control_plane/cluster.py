@@ -19,6 +19,8 @@ PATIENCE_SECONDS = 30.0
 """Far above what anything takes, so that a loaded machine is no failure; waits end as soon as they can."""
 
 POLL_SECONDS = 0.05
+LONGEST_POLL_SECONDS = 0.5
+"""What takes long is looked at less often: looking costs the API server what it needs to get there."""
 
 
 async def eventually(
@@ -28,14 +30,15 @@ async def eventually(
     seconds: float = PATIENCE_SECONDS,
 ) -> Any:
     """Look until what is seen is accepted, and return it; fail with what was seen last."""
-    deadline = time.monotonic() + seconds
+    deadline, pause = time.monotonic() + seconds, POLL_SECONDS
     while True:
         seen = await look()
         if accept(seen):
             return seen
         if time.monotonic() > deadline:
             pytest.fail(f"not within {seconds:.0f} s: {what}\nlast seen: {_readable(seen)}")
-        await asyncio.sleep(POLL_SECONDS)
+        await asyncio.sleep(pause)
+        pause = min(pause * 1.2, LONGEST_POLL_SECONDS)
 
 
 def _readable(seen: object) -> str:

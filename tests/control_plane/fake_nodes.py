@@ -15,7 +15,7 @@ from berth_operator.api.names import LABEL_WORKSPACE
 from berth_operator.cluster_cache import DEPLOYMENTS, PODS
 from berth_operator.kube import NotFound, Object
 from berth_operator.plan.differences import digest
-from control_plane.cluster import Cluster, eventually
+from control_plane.cluster import PATIENCE_SECONDS, Cluster, eventually
 from control_plane.planes import TEST_NODE
 
 TEMPLATE_HASH = "pod-template-hash"
@@ -69,7 +69,8 @@ class FakeNodes:
                 await self._for_each(due, self._count_pods)
             return waiting
 
-        await eventually(go_round, lambda left: not left, "the pods of every Deployment run as told")
+        seconds = PATIENCE_SECONDS + len(names)
+        await eventually(go_round, lambda left: not left, "the pods of every Deployment run as told", seconds)
 
     async def _for_each(self, items: Iterable[Object], work: Callable[[Object], Awaitable[None]]) -> None:
         at_once = asyncio.Semaphore(AT_ONCE)

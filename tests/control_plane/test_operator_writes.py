@@ -97,6 +97,9 @@ async def test_a_template_with_quantities_of_another_spelling_settles(
     assert [line for line in operator.proxy.writes(since) if name in line] == []
 
 
+@pytest.mark.timeout(
+    300
+)  # a thousand writes, each under a tenth of a second where four others want the processor
 async def test_a_hundred_ready_workspaces_cost_no_write_however_often_they_are_looked_at(
     operator: OperatorProcess, cluster: Cluster, nodes: FakeNodes, name: str
 ) -> None:
@@ -109,7 +112,7 @@ async def test_a_hundred_ready_workspaces_cost_no_write_however_often_they_are_l
         live: list[Object] = await cluster.list_all(WORKSPACES, cluster.namespace)
         return sum(is_ready(item) for item in live if item["metadata"]["name"].startswith(name))
 
-    await eventually(ready, lambda count: count == MANY, "ready Workspaces")
+    await eventually(ready, lambda count: count == MANY, "ready Workspaces", seconds=60)
     await operator.looked_again()
     since = len(operator.proxy.requests)
     await operator.looked_again()
