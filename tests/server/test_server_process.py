@@ -13,7 +13,6 @@ import pytest
 
 from server.conftest import RunningServer, ServerFactory, wait_until_ready
 
-
 ONE_AT_A_TIME = ("--max-rows", "1")
 """So that a request which has to wait tells that another one runs."""
 
