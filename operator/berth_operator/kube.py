@@ -54,13 +54,17 @@ class Conflict(KubeError):
 
 
 class Refused(KubeError):
-    """The API server judged the request itself wrong (400, 403, 422): the same request cannot succeed."""
+    """The API server judged the request itself wrong (400, 403, 413, 422): the same request cannot succeed."""
 
 
-NOT_OF_THE_SCHEMA = "failed to create typed patch object"
-"""How server-side apply begins its refusal of an unknown or misshapen field; it answers 500 and not 400."""
+NOT_STORABLE = (
+    "failed to create typed patch object",  # a field that does not exist, or of the wrong type
+    "failed to convert new object",  # a value that its type cannot hold: a quantity of words, a port of 2^63
+    "etcdserver: request is too large",
+)
+"""How an API server begins its refusal of an applied object that can never be stored; it answers 500 and not 400."""
 
-_KINDS = {400: Refused, 403: Refused, 404: NotFound, 409: Conflict, 422: Refused}
+_KINDS = {400: Refused, 403: Refused, 404: NotFound, 409: Conflict, 413: Refused, 422: Refused}
 
 
 def error_from(status: int, headers: Mapping[str, str], text: str) -> KubeError:
@@ -73,7 +77,7 @@ def error_from(status: int, headers: Mapping[str, str], text: str) -> KubeError:
     if isinstance(answer, dict) and answer.get("kind") == "Status":
         reason, message = str(answer.get("reason") or reason), str(answer.get("message") or message)
     wait = headers.get("Retry-After", "")
-    kind = Refused if message.startswith(NOT_OF_THE_SCHEMA) else _KINDS.get(status, KubeError)
+    kind = Refused if message.startswith(NOT_STORABLE) else _KINDS.get(status, KubeError)
     return kind(status, reason, message, float(wait) if wait.isdigit() else None)
 
 

@@ -24,6 +24,14 @@ from berth_operator.kube import Conflict, KubeError, NotFound, Refused, error_fr
             Refused,
             id="server-side apply answers 500 to a field that does not exist",
         ),
+        pytest.param(
+            500,
+            "failed to convert new object (n/w; apps/v1): quantities must match the regular expression '...'",
+            Refused,
+            id="and to a quantity that is none",
+        ),
+        pytest.param(500, "etcdserver: request is too large", Refused, id="and to more than etcd takes"),
+        pytest.param(413, "limit is 3145728", Refused, id="what is too long for a request stays so"),
     ],
 )
 def test_an_answer_is_read_by_its_status_and_its_words(
