@@ -45,6 +45,7 @@ generate: install ## Write the generated files anew (the CRD, the docs' tables)
 	@$(BIN)/python -m berth_operator.api.crd --write charts/berth/crd/workspaces.kaito.sh.yaml
 	@$(BIN)/python -m berth_operator.preset_table --write docs/presets.md
 	@$(BIN)/python -m berth_operator.conditions_page --write docs/conditions.md
+	@$(BIN)/python tools/chart_docs.py --write
 	@$(BIN)/python -m berth_inference.settings_schema --write operator/berth_operator/data/server_settings.json
 
 lock: install ## Write constraints.txt anew from what .venv holds

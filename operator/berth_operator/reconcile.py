@@ -25,6 +25,7 @@ from berth_operator.plan.questions import asks_for_health
 from berth_operator.plan.reasons import Culprit, Finding, Reason
 from berth_operator.plan.replicas import scales_itself, with_live_replicas
 from berth_operator.plan.server_config import ConfigMapData
+from berth_operator.plan.service import alien_selectors
 from berth_operator.plan.status import report
 from berth_operator.plan.workload import Workload, plan_workload
 from berth_operator.presets import PresetCatalogue
@@ -146,6 +147,10 @@ class Reconciler:
                 return _conflict(live, wanted)
             if resource is DEPLOYMENTS and scales_itself(workspace):
                 wanted = with_live_replicas(wanted, live)
+            if resource is SERVICES and (alien := alien_selectors(live, wanted)):
+                # Apply leaves keys that another writer owns, and this one takes the model's pods off its Service.
+                removal = {"spec": {"selector": dict.fromkeys(alien)}}
+                live = await self._client.merge(SERVICES, *key, removal)
             if covers(live, wanted) or self._applied.get((resource, key)) == (meant, _essence(live)):
                 self._cache.put(resource, live)
                 return None

@@ -76,6 +76,12 @@ FAULTS = [
         ("containerPort", "change"),
         id="a template with a value that the API server refuses",
     ),
+    pytest.param(
+        template(readinessProbe={"httpGet": {"path": "/", "port": {}}}),
+        "RefusedByCluster",
+        ("json", "change"),
+        id="a template with a value that its type cannot hold",
+    ),
 ]
 
 

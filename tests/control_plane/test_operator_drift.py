@@ -67,6 +67,9 @@ async def test_a_changed_deployment_is_put_right(
     [
         pytest.param(lambda live: live["spec"]["ports"][0].update(targetPort=8080), id="the target port"),
         pytest.param(lambda live: live["spec"].update(selector={"app": "other"}), id="the selector"),
+        pytest.param(
+            lambda live: live["spec"]["selector"].update(extra="x"), id="a label more in the selector"
+        ),
         pytest.param(lambda live: live["spec"].update(type="NodePort"), id="the type"),
         pytest.param(lambda live: live["metadata"]["labels"].pop(LABEL_WORKSPACE), id="our label removed"),
     ],

@@ -32,6 +32,12 @@ def render_service(workspace: Workspace) -> dict[str, Any]:
     }
 
 
+def alien_selectors(live: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
+    """Return the keys that a live Service selects pods by and that were never meant: our pods do not carry them."""
+    selected = (live.get("spec") or {}).get("selector") or {}
+    return sorted(set(selected) - set(wanted["spec"]["selector"]))
+
+
 def endpoint(service: dict[str, Any] | None) -> str:
     """Return the address at which a live Service answers, or "" while it has none.
 
