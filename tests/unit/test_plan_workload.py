@@ -320,3 +320,10 @@ def test_what_cannot_be_done_is_refused_with_a_remedy(
     assert finding.reason is reason
     assert words in finding.message
     assert finding.terminal
+
+
+@pytest.mark.parametrize("annotation", ["berth.dev/accelerator", "kaito.sh/runtime"])
+def test_a_value_of_any_length_leaves_room_for_the_remedy(annotation: str) -> None:
+    finding = refused(workspace(annotations={annotation: "x" * 100_000}))
+    assert len(finding.message) < 500
+    assert "use " in finding.message

@@ -12,6 +12,7 @@ from berth_operator.api.names import (
     OWN_ANNOTATIONS,
     TOKEN_KEY,
 )
+from berth_operator.api.problems import shown
 from berth_operator.api.spec import Inference, PresetRef
 from berth_operator.api.workspace import Workspace
 from berth_operator.plan.deployment import (
@@ -160,7 +161,7 @@ def _accelerator(workspace: Workspace, preset: Preset) -> bool | Finding:
     if asked == "nvidia" and preset.needs_gpu:
         return True
     problem = (
-        f"preset {preset.name} needs no GPU" if asked == "nvidia" else f'"{asked}" is not an accelerator'
+        f"preset {preset.name} needs no GPU" if asked == "nvidia" else f"{shown(asked)} is not an accelerator"
     )
     return Finding(
         Reason.NOT_SUPPORTED,
@@ -177,7 +178,7 @@ def _unsupported(workspace: Workspace, inference: Inference) -> Finding | None:
     for asked, what, remedy in (
         (
             runtime != "transformers",
-            f'annotation {ANNOTATION_RUNTIME}: "{runtime}"',
+            f"annotation {ANNOTATION_RUNTIME}: {shown(runtime)}",
             "use transformers, or remove it",
         ),
         (
