@@ -26,8 +26,9 @@ demo: install ## Apply a Workspace on an embedded control plane and ask its mode
 local: install ## Start the embedded control plane and operator, and stay up
 	@$(BIN)/berth local
 
+# Three workers on two cores: much of the time goes by in waiting for processes that start.
 test: install ## Run every test that this machine can run
-	@$(BIN)/pytest
+	@$(BIN)/pytest -n 3 --dist loadfile
 
 lint: install ## Style, types and import contracts
 	@$(BIN)/ruff check .

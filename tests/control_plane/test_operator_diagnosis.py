@@ -27,7 +27,7 @@ PATIENCE = 45.0
 pytestmark = pytest.mark.usefixtures("operator")
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="module")
 def _with_controllers(control_plane: ControlPlane) -> None:
     if not control_plane.has_controllers:
         pytest.skip("needs a controller manager, which makes the ReplicaSets and pods that are judged")
