@@ -68,15 +68,27 @@ async def run(settings: Settings) -> None:
             if not await _unless_stopped(_start(controller)):
                 return
             try:
-                await kopf.operator(
-                    registry=watch_registry(controller),
-                    settings=watch_settings(),
-                    standalone=True,
-                    clusterwide=not settings.watch_namespaces,
-                    namespaces=settings.watch_namespaces,
-                )
+                await _watch(controller, settings)
             finally:
                 await controller.stop()
+
+
+async def _watch(controller: Controller, settings: Settings) -> None:
+    """Keep the watches until told to stop: when the API server ends one with an error, kopf gives up all of them."""
+    while True:
+        try:
+            await kopf.operator(
+                registry=watch_registry(controller),
+                settings=watch_settings(),
+                standalone=True,
+                clusterwide=not settings.watch_namespaces,
+                namespaces=settings.watch_namespaces,
+            )
+            return
+        except Exception as error:  # whatever it is, kopf has logged where it comes from
+            log.error("the watches have ended, again in %.0f s: %s", START_RETRY_SECONDS, error)
+        if not await _unless_stopped(asyncio.sleep(START_RETRY_SECONDS)):
+            return
 
 
 def _leadership(client: KubeClient, settings: Settings) -> Leadership | None:
