@@ -23,19 +23,8 @@ T = TypeVar("T")
 
 HOP_BY_HOP = frozenset({"host", "connection", "content-length", "transfer-encoding", "authorization"})
 START_SECONDS = 30.0
-GONE = {
-    "type": "ERROR",
-    "object": {
-        "kind": "Status",
-        "apiVersion": "v1",
-        "metadata": {},
-        "status": "Failure",
-        "message": "too old resource version",
-        "reason": "Expired",
-        "code": 410,
-    },
-}
-"""What an API server sends on a watch from a moment that it no longer remembers."""
+GONE = 410
+"""The code on a watch from a moment that the API server no longer remembers."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +57,7 @@ class ApiProxy:
         self.url = ""
         self._kubeconfig = kubeconfig
         self._down = False
-        self._forgotten: set[str] = set()
+        self._errors: dict[str, int] = {}
         self._asked: set[asyncio.Transport] = set()
         self._loop = asyncio.new_event_loop()
         self._stop = asyncio.Event()
@@ -95,10 +84,10 @@ class ApiProxy:
         """The requests for objects of a name, from the given position in `requests` on."""
         return [request for request in self.requests[since:] if f"/{name}" in request.path]
 
-    def cut(self, *, forget: bool = False) -> None:
-        """Break every connection and refuse new ones. With `forget`, each kind's first watch afterwards is told
-        that its moment is too far back, as after a long outage."""
-        self._call(self._cut(forget))
+    def cut(self, *, answer: int | None = None) -> None:
+        """Break every connection and refuse new ones. With an answer's code, each kind's first watch afterwards ends
+        with that error: GONE as after a long outage, 500 as when the API server's storage is in trouble."""
+        self._call(self._cut(answer))
 
     def mend(self) -> None:
         """Let connections through again."""
@@ -119,10 +108,10 @@ class ApiProxy:
     def _call(self, work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(START_SECONDS)
 
-    async def _cut(self, forget: bool) -> None:
+    async def _cut(self, answer: int | None) -> None:
         self._down = True
-        if forget:
-            self._forgotten = {request.path for request in self.requests if request.is_watch}
+        if answer is not None:
+            self._errors = {request.path: answer for request in self.requests if request.is_watch}
         for transport in self._asked:
             transport.abort()
 
@@ -167,10 +156,17 @@ class ApiProxy:
         self, session: aiohttp.ClientSession, server: str, request: web.Request
     ) -> web.StreamResponse:
         watch = request.query.get("watch") in ("true", "1")
-        if watch and request.path in self._forgotten:
-            self._forgotten.discard(request.path)
+        if watch and (code := self._errors.pop(request.path, None)) is not None:
             self._note(request, 200)
-            return web.Response(text=json.dumps(GONE) + "\n", content_type="application/json")
+            status = {
+                "kind": "Status",
+                "apiVersion": "v1",
+                "status": "Failure",
+                "code": code,
+                "message": "in a test",
+            }
+            event = {"type": "ERROR", "object": status}
+            return web.Response(text=json.dumps(event) + "\n", content_type="application/json")
         headers = {name: value for name, value in request.headers.items() if name.lower() not in HOP_BY_HOP}
         body = await request.read() or None
         async with session.request(

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import pytest
+from aiohttp import ClientResponse
 
 from berth_operator.api.names import API_VERSION, KIND
 from berth_operator.cluster_cache import DEPLOYMENTS, EVENTS, SERVICES, WORKSPACES
@@ -198,7 +199,19 @@ class Cluster(KubeClient):
             keeping.cancel()
             with suppress(asyncio.CancelledError):
                 await keeping
-            response.close()
+            await _hang_up(response)
+
+
+async def _hang_up(response: ClientResponse) -> None:
+    """End an answer that has no end. Over TLS, closing takes a goodbye for which a test's loop does not wait."""
+    connection = response.connection
+    if connection is None or connection.transport is None or connection.protocol is None:
+        return
+    closed = connection.protocol.closed
+    connection.transport.abort()
+    if closed is not None:
+        await asyncio.wait([closed])
+    response.close()
 
 
 def workspace(namespace: str, name: str, **inference: Any) -> Object:

@@ -38,6 +38,7 @@ class OperatorProcess:
             **settings,
         }
         self._process: subprocess.Popen[bytes] | None = None
+        self._forgiven = ""
 
     def start(self, *, waits: bool = True) -> int:
         """Start it and wait until it asks something; return where its requests begin in the proxy's `requests`.
@@ -70,8 +71,17 @@ class OperatorProcess:
     def log(self) -> str:
         return self.log_file.read_text(errors="replace")
 
-    async def logged(self) -> str:
-        return self.log
+    async def logs(self, words: str) -> None:
+        """Return once these words stand in its log."""
+
+        async def logged() -> str:
+            return self._tail()
+
+        await eventually(logged, lambda _: words in self.log, f'"{words}" in the log')
+
+    def forgive(self, words: str) -> None:
+        """Let tracebacks of errors with these words pass: they are kopf's, of a fault that is not the operator's."""
+        self._forgiven = words
 
     def kill(self) -> None:
         """End it as a crash of its node would: no signal that it could act on."""
@@ -95,7 +105,8 @@ class OperatorProcess:
             process.wait()
             raise AssertionError(f"still up {STOP_SECONDS:.0f} s after SIGTERM:\n{self._tail()}") from None
         assert status == 0, f"exit status {status}:\n{self._tail()}"
-        assert "Traceback" not in self.log, self.log[-8000:]
+        traces = self.log.split("Traceback (most recent call last)")[1:]
+        assert all(self._forgiven and self._forgiven in part for part in traces), self.log[-8000:]
 
     async def watching(self, since: int = 0) -> None:
         """Return once it has opened every watch, by the requests from a position on."""

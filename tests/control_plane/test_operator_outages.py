@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from berth_operator.cluster_cache import DEPLOYMENTS, SERVICES, WORKSPACES
+from control_plane.api_proxy import GONE
 from control_plane.cluster import Cluster, eventually, is_ready
 from control_plane.fake_nodes import FakeNodes
 from control_plane.operator_process import OperatorProcess, operator_process
@@ -79,7 +80,7 @@ async def test_a_deletion_that_no_watch_told_of_brings_nothing_back(
     for name in ("ghost", "stays"):
         await cluster.reported(name, "Serving")
     await operator.watching()
-    operator.proxy.cut(forget=True)
+    operator.proxy.cut(answer=GONE)
     since = len(operator.proxy.requests)
     await cluster.delete(WORKSPACES, "ghost")
     await cluster.gone(WORKSPACES, "ghost")
@@ -108,7 +109,7 @@ async def test_a_workspace_deleted_and_made_again_unseen_gets_children_of_its_ow
     await nodes.serve("same")
     await cluster.reported("same", "Serving")
     await operator.watching()
-    operator.proxy.cut(forget=True)
+    operator.proxy.cut(answer=GONE)
     await cluster.delete(WORKSPACES, "same")
     await cluster.gone(WORKSPACES, "same")
     again = await cluster.create_workspace("same")
@@ -120,6 +121,24 @@ async def test_a_workspace_deleted_and_made_again_unseen_gets_children_of_its_ow
     await cluster.reported("same", "Serving")
 
 
+async def test_watches_that_end_with_an_error_are_started_over(
+    operator: OperatorProcess, cluster: Cluster
+) -> None:
+    await cluster.create_workspace("before")
+    await cluster.exposed("before")
+    await operator.watching()
+    process = operator.pid
+    operator.proxy.cut(answer=500)
+    await cluster.delete(SERVICES, "before")
+    operator.proxy.mend()
+    await operator.logs("the watches have ended")
+    await cluster.exposed("before")
+    await cluster.create_workspace("after")
+    await cluster.exposed("after")
+    assert operator.pid == process
+    operator.forgive("Error in the watch-stream")
+
+
 async def test_an_api_server_that_is_not_there_yet_is_waited_for(
     control_plane: ControlPlane, namespace: str, cluster: Cluster, tmp_path: Path
 ) -> None:
@@ -127,7 +146,7 @@ async def test_an_api_server_that_is_not_there_yet_is_waited_for(
         operator.kill()
         operator.proxy.cut()
         operator.start(waits=False)
-        await eventually(operator.logged, lambda text: "cannot list" in text, "a warning in the log")
+        await operator.logs("cannot list")
         operator.proxy.mend()
         await cluster.create_workspace("patient")
         await cluster.exposed("patient")
@@ -140,7 +159,7 @@ async def test_an_operator_that_waits_for_its_api_server_stops_when_told_to(
         operator.kill()
         operator.proxy.cut()
         operator.start(waits=False)
-        await eventually(operator.logged, lambda text: "cannot list" in text, "a warning in the log")
+        await operator.logs("cannot list")
 
 
 @pytest.mark.real_apiserver
