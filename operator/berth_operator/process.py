@@ -4,17 +4,14 @@ import asyncio
 import contextlib
 import logging
 import os
-import signal
 import uuid
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime
-from typing import Any
 
 import kopf
 
 from berth_operator.cluster_cache import ClusterCache
 from berth_operator.controller import Controller, ResourceMissing
-from berth_operator.handlers import watch_registry, watch_settings
 from berth_operator.kube import KubeClient, KubeError
 from berth_operator.leadership import Leadership
 from berth_operator.observe.health import HealthWatch
@@ -22,6 +19,8 @@ from berth_operator.presets import load_presets
 from berth_operator.probes import probe_server
 from berth_operator.reconcile import Reconciler
 from berth_operator.settings import Settings
+from berth_operator.stopping import unless_stopped
+from berth_operator.watches import keep_watching
 
 log = logging.getLogger(__name__)
 
@@ -64,31 +63,12 @@ async def run(settings: Settings) -> None:
             _led(leadership),
             health.running(),
         ):
-            # A container's first process is not ended by a signal that it does not handle.
-            if not await _unless_stopped(_start(controller)):
+            if not await unless_stopped(_start(controller)):
                 return
             try:
-                await _watch(controller, settings)
+                await keep_watching(controller, settings)
             finally:
                 await controller.stop()
-
-
-async def _watch(controller: Controller, settings: Settings) -> None:
-    """Keep the watches until told to stop: when the API server ends one with an error, kopf gives up all of them."""
-    while True:
-        try:
-            await kopf.operator(
-                registry=watch_registry(controller),
-                settings=watch_settings(),
-                standalone=True,
-                clusterwide=not settings.watch_namespaces,
-                namespaces=settings.watch_namespaces,
-            )
-            return
-        except Exception as error:  # whatever it is, kopf has logged where it comes from
-            log.error("the watches have ended, again in %.0f s: %s", START_RETRY_SECONDS, error)
-        if not await _unless_stopped(asyncio.sleep(START_RETRY_SECONDS)):
-            return
 
 
 def _leadership(client: KubeClient, settings: Settings) -> Leadership | None:
@@ -108,7 +88,7 @@ async def _led(leadership: Leadership | None) -> AsyncIterator[None]:
     if leadership is None:
         yield
         return
-    if not await _unless_stopped(leadership.acquire()):
+    if not await unless_stopped(leadership.acquire()):
         raise SystemExit(0)
     led = asyncio.current_task()
     keeping = asyncio.create_task(leadership.keep(), name="lease")
@@ -121,22 +101,6 @@ async def _led(leadership: Leadership | None) -> AsyncIterator[None]:
         with contextlib.suppress(asyncio.CancelledError):
             await keeping
         await leadership.release()
-
-
-async def _unless_stopped(waiting: Coroutine[Any, Any, None]) -> bool:
-    """Wait for something, or for SIGTERM or SIGINT; return whether it came. kopf takes the signals over later."""
-    loop, task = asyncio.get_running_loop(), asyncio.ensure_future(waiting)
-    stops = (signal.SIGTERM, signal.SIGINT)
-    for number in stops:
-        loop.add_signal_handler(number, task.cancel)
-    try:
-        await task
-    except asyncio.CancelledError:
-        return False
-    finally:
-        for number in stops:
-            loop.remove_signal_handler(number)
-    return True
 
 
 async def _start(controller: Controller) -> None:
