@@ -36,12 +36,12 @@ def main(arguments: list[str] | None = None) -> int:
     except (LeadershipLost, NoCluster, PresetError) as error:
         print(f"berth_operator: {error}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
+    except asyncio.CancelledError:
         pass
     return 0
 
 
 if __name__ == "__main__":
-    # Until kopf takes the signal over: a stop during the start is no failure.
+    # Until the loop takes the signal over: a stop during the start is no failure.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     sys.exit(main())

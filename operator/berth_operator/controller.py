@@ -143,7 +143,6 @@ class Controller:
         pause = self._settings.resync_seconds
         while True:
             try:
-                # Not wait_for: it waits in a task of its own, and kopf gives tasks that it finds 5 s at its end.
                 async with asyncio.timeout(pause):
                     await self._relist.wait()
                 await asyncio.sleep(RELIST_SETTLE_SECONDS)

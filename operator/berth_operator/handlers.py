@@ -4,13 +4,16 @@
 fail, so they do nothing that can.
 """
 
+from collections.abc import Callable, Collection
 from typing import Any
 
 import kopf
 
 from berth_operator.cluster_cache import WATCHED
-from berth_operator.controller import Controller
-from berth_operator.kube import Resource
+from berth_operator.kube import Object, Resource
+
+Seen = Callable[[Resource, str | None, Object], None]
+"""Told of every event: the kind, the event's type (None where a watch found the object at its start), the object."""
 
 WATCH_SECONDS = 300
 """Each watch is renewed after this long, so that one that went silent does not stay so."""
@@ -35,14 +38,14 @@ def watch_settings() -> kopf.OperatorSettings:
     return settings
 
 
-def watch_registry(controller: Controller) -> kopf.OperatorRegistry:
-    """Return the handlers that pass every event on to the controller."""
+def watch_registry(seen: Seen, unreadable: Collection[Resource] = ()) -> kopf.OperatorRegistry:
+    """Return the handlers that pass every event on, of every kind that may be read."""
     registry = kopf.OperatorRegistry()
     # By service account in a cluster, by kubeconfig elsewhere; asked again when a token has expired.
     kopf.on.login(id="login", registry=registry)(_login)
     for resource, _ in WATCHED:
-        if resource not in controller.unreadable:
-            _pass_on(registry, controller, resource)
+        if resource not in unreadable:
+            _pass_on(registry, seen, resource)
     return registry
 
 
@@ -50,10 +53,10 @@ def _login(**arguments: Any) -> kopf.ConnectionInfo | None:
     return kopf.login_via_client(**arguments)
 
 
-def _pass_on(registry: kopf.OperatorRegistry, controller: Controller, resource: Resource) -> None:
+def _pass_on(registry: kopf.OperatorRegistry, seen: Seen, resource: Resource) -> None:
     group, _, version = resource.api_version.rpartition("/")
 
     async def pass_on(event: kopf.RawEvent, **_: Any) -> None:
-        controller.seen(resource, event["type"], dict(event["object"]))
+        seen(resource, event["type"], dict(event["object"]))
 
     kopf.on.event(group, version, resource.plural, id=f"watch-{resource.plural}", registry=registry)(pass_on)

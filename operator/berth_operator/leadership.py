@@ -124,7 +124,6 @@ class Leadership:
         while True:
             await asyncio.sleep(RETRY_SECONDS)
             try:
-                # Not wait_for: it would wait in a task of its own, which kopf would wait for at its end.
                 async with asyncio.timeout(RENEW_WITHIN_SECONDS):
                     if not await self._look():
                         raise self._lost("somebody else holds it")

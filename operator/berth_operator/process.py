@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import signal
 import uuid
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
@@ -19,7 +20,6 @@ from berth_operator.presets import load_presets
 from berth_operator.probes import probe_server
 from berth_operator.reconcile import Reconciler
 from berth_operator.settings import Settings
-from berth_operator.stopping import unless_stopped
 from berth_operator.watches import keep_watching
 
 log = logging.getLogger(__name__)
@@ -46,7 +46,8 @@ def configure_logging(settings: Settings) -> None:
 
 
 async def run(settings: Settings) -> None:
-    """Run until cancelled or signalled. Raises `PresetError` if the presets cannot be read."""
+    """Run until cancelled, as SIGTERM and SIGINT do. Raises `PresetError` if the presets cannot be read."""
+    _cancel_on_signals()
     catalogue = load_presets(settings.presets_dir)
     log.info(
         "%d presets; watching %s", len(catalogue), ", ".join(settings.watch_namespaces) or "all namespaces"
@@ -63,12 +64,18 @@ async def run(settings: Settings) -> None:
             _led(leadership),
             health.running(),
         ):
-            if not await unless_stopped(_start(controller)):
-                return
+            await _start(controller)
             try:
                 await keep_watching(controller, settings)
             finally:
                 await controller.stop()
+
+
+def _cancel_on_signals() -> None:
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        # Once: what is being put in order meanwhile would be cancelled by a second one.
+        loop.add_signal_handler(number, lambda: task and not task.cancelling() and task.cancel())
 
 
 def _leadership(client: KubeClient, settings: Settings) -> Leadership | None:
@@ -88,11 +95,9 @@ async def _led(leadership: Leadership | None) -> AsyncIterator[None]:
     if leadership is None:
         yield
         return
-    if not await unless_stopped(leadership.acquire()):
-        raise SystemExit(0)
+    await leadership.acquire()
     led = asyncio.current_task()
     keeping = asyncio.create_task(leadership.keep(), name="lease")
-    # Not kopf's stop flag: it leaves a task behind that waits for the flag, and so takes 5 s to stop without it.
     keeping.add_done_callback(lambda task: led.cancel() if led and not task.cancelled() else None)
     try:
         yield

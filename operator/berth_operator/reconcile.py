@@ -85,9 +85,9 @@ class Reconciler:
             return None
         workspace, planned = await self._plan(key, snapshot.workspace, snapshot.observed)
         refusal = await self._make_true(key, workspace, planned) if isinstance(planned, Workload) else planned
+        finding = await self._report(key, snapshot.workspace, workspace, refusal)
         if isinstance(planned, Workload):
             await self._reporter.warn(key, snapshot.workspace, planned.warnings)
-        finding = await self._report(key, snapshot.workspace, workspace, refusal)
         return _look_again(workspace, refusal, finding)
 
     async def _plan(self, key: Key, raw: Object, observed: Observed) -> tuple[Workspace, Workload | Finding]:

@@ -5,13 +5,16 @@ from collections.abc import Callable
 
 from berth_operator.api.names import FIELD_MANAGER
 from berth_operator.cluster_cache import EVENTS, WORKSPACES, ClusterCache, Key, Object
-from berth_operator.kube import Conflict, KubeClient, KubeError, NotFound, Refused
+from berth_operator.kube import Conflict, KubeClient, NotFound, Refused
 from berth_operator.plan.differences import digest
 from berth_operator.plan.events import EventNote, Told, event_about, told_by, warning_event
 from berth_operator.plan.reasons import Finding
 from berth_operator.plan.status import Report
 
 log = logging.getLogger(__name__)
+
+NOTHING_TOLD: Told = ("", "")
+"""Unlike no entry at all, it leaves no doubt: the status may say it already, but no Event does."""
 
 
 class Reporter:
@@ -25,7 +28,10 @@ class Reporter:
         self._warned: dict[Key, frozenset[str]] = {}
 
     async def tell(self, key: Key, raw: Object, previous: Object, current: Report) -> None:
-        """Write the status if it differs from the one that stands; post an Event if the cause changed."""
+        """Write the status if it differs from the one that stands; post an Event if the cause changed.
+
+        Raises `KubeError` if either could not be written now; an Event that was not posted then is posted later.
+        """
         status = current.status
         if any(previous.get(field) != value for field, value in status.items()):
             try:
@@ -34,9 +40,10 @@ class Reporter:
                 return
             self._cache.put(WORKSPACES, answer)
         note = event_about(current, self._told.get(key), previous)
-        self._told[key] = told_by(current)
         if note is not None:
+            self._told.setdefault(key, NOTHING_TOLD)
             await self._post(raw, note)
+        self._told[key] = told_by(current)
 
     async def warn(self, key: Key, raw: Object, warnings: tuple[Finding, ...]) -> None:
         """Post an Event for each warning that is new since the last time."""
@@ -67,14 +74,6 @@ class Reporter:
         except (NotFound, Refused) as error:
             # The namespace or the Workspace is going, or we may not; the condition holds the same words.
             log.info(
-                "event %s for workspace %s/%s not posted: %s",
-                note.reason,
-                namespace,
-                raw["metadata"]["name"],
-                error,
-            )
-        except KubeError as error:
-            log.warning(
                 "event %s for workspace %s/%s not posted: %s",
                 note.reason,
                 namespace,

@@ -1,65 +1,102 @@
-"""kopf's watches, kept for as long as the operator runs: what ends them is a reason to start them over."""
+"""kopf's watches, kept for as long as the operator runs: what ends them is a reason to start them over.
+
+kopf runs in a thread with an event loop of its own. At its end it cancels every task that it finds in its loop,
+whoever made it, and waits without limit for its own: a watch whose connection it closed first takes the cancellation
+for that of its connection and goes on for ever. In a thread, neither is anyone else's trouble.
+"""
 
 import asyncio
+import contextlib
 import logging
+import threading
 from typing import Any
 
 import kopf
 
 from berth_operator.controller import Controller
 from berth_operator.handlers import watch_registry, watch_settings
+from berth_operator.kube import Object, Resource
 from berth_operator.settings import Settings
-from berth_operator.stopping import unless_stopped
 
 log = logging.getLogger(__name__)
 
 RETRY_SECONDS = 3.0
 
 ENDING_SECONDS = 1.0
-"""What has been cancelled ends within milliseconds, unless the cancellation was lost."""
+"""Watches that are told to stop end within milliseconds, unless they never do."""
 
 
 async def keep_watching(controller: Controller, settings: Settings) -> None:
-    """Keep the watches until told to stop.
+    """Keep the watches until cancelled.
 
     An error that the API server sends on one of them, other than that its moment is too far back, ends kopf as a
     whole; what the controller holds, and its workers, go on.
     """
+    # kopf says at each start that no signal reaches a thread, which is as it should be.
+    logging.getLogger("kopf._core.reactor.running").addFilter(_is_news)
     while True:
-        ending = asyncio.Event()
-        registry = watch_registry(controller)
-
-        async def tell(ending: asyncio.Event = ending, **_: Any) -> None:
-            ending.set()
-
-        kopf.on.cleanup(id="ending", registry=registry)(tell)
-        insisting = asyncio.create_task(_insist(ending), name="end of watches")
+        watches = _Watches(controller, settings)
         try:
-            await kopf.operator(
-                registry=registry,
-                settings=watch_settings(),
-                standalone=True,
-                clusterwide=not settings.watch_namespaces,
-                namespaces=settings.watch_namespaces,
-            )
-            return
-        except Exception as error:  # whatever it is, kopf has logged where it comes from
-            log.error("the watches have ended, again in %.0f s: %s", RETRY_SECONDS, error)
+            await watches.ending.wait()
         finally:
-            insisting.cancel()
-        if not await unless_stopped(asyncio.sleep(RETRY_SECONDS)):
-            return
+            await watches.stop()
+        log.error("the watches have ended, again in %.0f s", RETRY_SECONDS)
+        await asyncio.sleep(RETRY_SECONDS)
 
 
-async def _insist(ending: asyncio.Event) -> None:
-    """Cancel again what has been cancelled and goes on, once kopf is ending.
+def _is_news(record: logging.LogRecord) -> bool:
+    return "not in the main thread" not in record.getMessage()
 
-    kopf cancels its watches once and waits for them without limit. One whose connection kopf has closed before
-    takes the cancellation for that of its connection, and then waits for credentials that nobody fetches any more.
-    """
-    await ending.wait()
-    while True:
-        await asyncio.sleep(ENDING_SECONDS)
-        for task in asyncio.all_tasks():
-            if task.cancelling():
-                task.cancel()
+
+class _Watches:
+    """One run of kopf. `ending` is set once it is about to end, whether or not it then manages to."""
+
+    def __init__(self, controller: Controller, settings: Settings) -> None:
+        self.ending = asyncio.Event()
+        self._controller = controller
+        self._settings = settings
+        self._home = asyncio.get_running_loop()
+        self._loop = asyncio.new_event_loop()
+        self._kopf: asyncio.Task[None] | None = None
+        self._thread = threading.Thread(target=self._run, name="watches", daemon=True)
+        self._thread.start()
+
+    async def stop(self) -> None:
+        """Tell kopf to end, and leave it behind if it does not."""
+        with contextlib.suppress(RuntimeError):  # it has ended, and its loop is closed
+            self._loop.call_soon_threadsafe(lambda: self._kopf and self._kopf.cancel())
+        await asyncio.to_thread(self._thread.join, ENDING_SECONDS)
+
+    def _run(self) -> None:
+        try:
+            with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
+                runner.run(self._watch())
+        except asyncio.CancelledError:
+            pass
+        except Exception:  # kopf has logged what it is and where it comes from
+            log.debug("kopf has ended", exc_info=True)
+        finally:
+            self._tell(self.ending.set)
+
+    async def _watch(self) -> None:
+        self._kopf = asyncio.current_task()
+        registry = watch_registry(self._seen, self._controller.unreadable)
+
+        async def ending(**_: Any) -> None:
+            self._tell(self.ending.set)
+
+        kopf.on.cleanup(id="ending", registry=registry)(ending)
+        await kopf.operator(
+            registry=registry,
+            settings=watch_settings(),
+            standalone=True,
+            clusterwide=not self._settings.watch_namespaces,
+            namespaces=self._settings.watch_namespaces,
+        )
+
+    def _seen(self, resource: Resource, event_type: str | None, obj: Object) -> None:
+        self._tell(self._controller.seen, resource, event_type, obj)
+
+    def _tell(self, callback: Any, *arguments: Any) -> None:
+        with contextlib.suppress(RuntimeError):  # the operator has ended meanwhile
+            self._home.call_soon_threadsafe(callback, *arguments)

@@ -139,6 +139,13 @@ async def test_watches_that_end_with_an_error_are_started_over(
     operator.forgive("Error in the watch-stream")
 
 
+async def test_told_to_stop_while_its_watches_are_down_it_stops(operator: OperatorProcess) -> None:
+    await operator.watching()
+    operator.proxy.cut(answer=500)
+    await operator.logs("the watches have ended")
+    operator.forgive("Error in the watch-stream")
+
+
 async def test_an_api_server_that_is_not_there_yet_is_waited_for(
     control_plane: ControlPlane, namespace: str, cluster: Cluster, tmp_path: Path
 ) -> None:

@@ -433,6 +433,13 @@ def test_one_event_tells_of_one_change_of_cause() -> None:
     assert (normal.type, normal.reason) == ("Normal", "Serving")
 
 
+def test_a_workspace_that_serves_at_the_first_look_is_news() -> None:
+    serving = judged(Observed(deployment(), SERVICE, (SERVING,)))
+    note = event_about(serving, None, {})
+    assert note is not None
+    assert (note.type, note.reason) == ("Normal", "Serving")
+
+
 def test_an_operator_that_has_just_started_tells_nothing_that_the_status_says_already() -> None:
     stuck = judged(Observed(deployment(ready=0, available=0), SERVICE, (unschedulable("no"),)))
     assert event_about(stuck, None, stuck.status) is None

@@ -29,14 +29,14 @@ def event_about(report: Report, told: Told | None, previous: dict[str, Any]) -> 
     """Return the Event for a report, or None where its cause has been told already.
 
     `told` is what the last Event told of, None where that is not known (the operator has just started): then the
-    status that stands in the cluster decides. That a new Workspace is not serving yet is no news.
+    status that stands in the cluster decides. That a new Workspace is not serving yet is no news; that it serves is.
     """
     reason, cause = told_by(report)
     if told == (reason, cause):
         return None
     if told is None:
         before = _ready(previous)
-        if before.get("reason") == reason or (not before and _is_calm(report.finding)):
+        if before.get("reason") == reason or (not before and report.finding and _is_calm(report.finding)):
             return None
     kind = "Normal" if _is_calm(report.finding) else "Warning"
     return EventNote(kind, reason, str(_ready(report.status)["message"])[:MESSAGE_LIMIT], cause)
