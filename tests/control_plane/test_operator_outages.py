@@ -142,6 +142,7 @@ async def test_watches_that_end_with_an_error_are_started_over(
 async def test_told_to_stop_while_its_watches_are_down_it_stops(operator: OperatorProcess) -> None:
     await operator.watching()
     operator.proxy.cut(answer=500)
+    operator.proxy.mend()
     await operator.logs("the watches have ended")
     operator.forgive("Error in the watch-stream")
 
