@@ -19,6 +19,9 @@ from berth_operator.kube import Conflict, KubeClient, NotFound, Object, Resource
 PATIENCE_SECONDS = 30.0
 """Far above what anything takes, so that a loaded machine is no failure; waits end as soon as they can."""
 
+GARBAGE_SECONDS = 75.0
+"""What is owned goes when the garbage collector has heard of the owner's kind, for which it looks every 30 s."""
+
 POLL_SECONDS = 0.05
 LONGEST_POLL_SECONDS = 0.5
 """What takes long is looked at less often: looking costs the API server what it needs to get there."""
@@ -151,7 +154,10 @@ class Cluster(KubeClient):
 
     async def gone(self, resource: Resource, name: str) -> None:
         await eventually(
-            lambda: self.get(resource, self.namespace, name), lambda seen: seen is None, f"{name} is gone"
+            lambda: self.get(resource, self.namespace, name),
+            lambda seen: seen is None,
+            f"{name} is gone",
+            GARBAGE_SECONDS,
         )
 
     async def events(self, name: str) -> list[Object]:
