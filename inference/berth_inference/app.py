@@ -9,7 +9,15 @@ from fastapi import FastAPI
 
 from berth_inference.body_limit import BodyLimit
 from berth_inference.http_errors import install_error_handlers
-from berth_inference.routes import chat, health
+from berth_inference.routes import (
+    chat,
+    chat_completions,
+    completions,
+    generate,
+    health,
+    models,
+    tokens,
+)
 from berth_inference.service import Loader, Service
 from berth_inference.settings import Settings
 
@@ -33,6 +41,7 @@ def create_app(settings: Settings, load: Loader) -> FastAPI:
     app.state.service = service
     app.add_middleware(BodyLimit, limit=settings.max_body_bytes)
     install_error_handlers(app)
-    app.include_router(health.router)
-    app.include_router(chat.router)
+    # /v1/models/info before /v1/models/{name}.
+    for routes in (health, chat, generate, chat_completions, completions, models, tokens):
+        app.include_router(routes.router)
     return app

@@ -1,7 +1,7 @@
 """Refuses bodies over a size, before and while they are read.
 
-The framework has such a limit too; it answers in plain text, which clients that read `detail` from
-every refusal cannot use.
+The framework has such a limit too; it answers in plain text, which clients that read JSON from every
+refusal cannot use.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class BodyLimit:
         announced = Headers(scope=scope).get("content-length", "0")
         # The server has checked the header's form; more digits than this are too many bytes anyway.
         if len(announced) > 18 or (announced.isdecimal() and int(announced) > self._limit):
-            await render(self._error())(scope, receive, send)
+            await render(self._error(), scope["path"])(scope, receive, send)
             return
         read = 0
 

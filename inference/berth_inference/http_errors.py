@@ -1,4 +1,4 @@
-"""Errors as HTTP answers. No traceback and no path ever leaves the process."""
+"""Errors as HTTP answers, in the form that the route's clients read. No traceback and no path ever leaves."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 
 from berth_inference.errors import BerthError, ErrorKind
+from berth_inference.routes.reading import ClientGone
 from berth_inference.schemas.problems import describe
 
 _log = logging.getLogger(__name__)
@@ -29,17 +30,45 @@ _STATUS = {
 }
 _KIND = {status: kind for kind, status in _STATUS.items()}
 
+# What proxies log for a client that went away; nobody receives it.
+_CLIENT_CLOSED_REQUEST = 499
 
-def render(error: BerthError) -> Response:
-    """The answer of the routes that have no dialect of their own: `detail`, `code` and `param`."""
+_OPENAI_PATHS = ("/v1/", "/tokenize", "/detokenize")
+_OPENAI_TYPES = {
+    ErrorKind.OVERLOADED: "rate_limit_error",
+    ErrorKind.INTERNAL: "server_error",
+    ErrorKind.UNAVAILABLE: "server_error",
+    ErrorKind.DEADLINE: "server_error",
+}
+
+
+def speaks_openai(path: str) -> bool:
+    """Whether a route's clients are OpenAI's. The others read `detail`."""
+    return path.startswith(_OPENAI_PATHS) and not path.startswith(("/v1/generate", "/v1/models/info"))
+
+
+def content(error: BerthError, path: str) -> dict[str, Any]:
+    """The error as JSON, as clients of a path read it."""
     # A name that the client made up may hold half of a surrogate pair, which no JSON text can.
-    content = {
-        "detail": _printable(error.message),
-        "code": error.kind.value,
-        "param": _printable(error.param) if error.param else None,
-    }
+    message, param = _printable(error.message), _printable(error.param) if error.param else None
+    if not speaks_openai(path):
+        return {"detail": message, "code": error.kind.value, "param": param}
+    code = "model_not_found" if error.kind is ErrorKind.NOT_FOUND and param == "model" else error.kind.value
+    kind = _OPENAI_TYPES.get(error.kind, "invalid_request_error")
+    return {"error": {"message": message, "type": kind, "param": param, "code": code}}
+
+
+def status(error: BerthError, path: str) -> int:
+    """The status of an error on a path. KAITO's clients know 422 for bodies that cannot be read, OpenAI's 400."""
+    if error.kind is ErrorKind.MALFORMED and path != "/chat":
+        return 400
+    return _STATUS[error.kind]
+
+
+def render(error: BerthError, path: str) -> Response:
+    """The error as the answer to a request for a path."""
     headers = {"Retry-After": str(error.retry_after)} if error.retry_after is not None else None
-    return JSONResponse(content, status_code=_STATUS[error.kind], headers=headers)
+    return JSONResponse(content(error, path), status_code=status(error, path), headers=headers)
 
 
 def _printable(text: str) -> str:
@@ -50,26 +79,33 @@ def install_error_handlers(app: FastAPI) -> None:
     """Every way in which a request can fail, rendered by `render`."""
 
     @app.exception_handler(BerthError)
-    async def refused(_: Request, error: BerthError) -> Response:
-        return render(error)
+    async def refused(request: Request, error: BerthError) -> Response:
+        return render(error, request.url.path)
+
+    @app.exception_handler(ClientGone)
+    async def gone(_: Request, __: ClientGone) -> Response:
+        return Response(status_code=_CLIENT_CLOSED_REQUEST)
 
     @app.exception_handler(RequestValidationError)
     async def malformed(request: Request, error: RequestValidationError) -> Response:
         problems: Sequence[dict[str, Any]] = error.errors()
-        return render(describe(problems, request.headers.get("content-type")))
+        path = request.url.path
+        return render(describe(problems, request.headers.get("content-type"), path), path)
 
     @app.exception_handler(HTTPException)
     async def framework(request: Request, error: HTTPException) -> Response:
+        path = request.url.path
         kind = _KIND.get(error.status_code, ErrorKind.INVALID)
         if kind is ErrorKind.TOO_LARGE:
-            return render(BerthError(kind, error.detail))
+            return render(BerthError(kind, error.detail), path)
         if kind is ErrorKind.INVALID:
             kind = ErrorKind.MALFORMED
-        response = render(BerthError(kind, f"{error.detail}: {request.method} {request.url.path}"))
+        response = render(BerthError(kind, f"{error.detail}: {request.method} {path}"), path)
         response.headers.update(error.headers or {})
         return response
 
     @app.exception_handler(Exception)
     async def unexpected(request: Request, error: Exception) -> Response:
-        _log.error("%s %s failed", request.method, request.url.path, exc_info=error)
-        return render(BerthError(ErrorKind.INTERNAL, "The request failed; the server's log says why."))
+        path = request.url.path
+        _log.error("%s %s failed", request.method, path, exc_info=error)
+        return render(BerthError(ErrorKind.INTERNAL, "The request failed; the server's log says why."), path)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+import time
 from collections.abc import Callable
 from enum import StrEnum
 
+from berth_inference.engine.admission import Limits
 from berth_inference.engine.interface import Engine
 from berth_inference.errors import BerthError, ErrorKind, LoadError, LoadFailure
 from berth_inference.progress import LoadProgress
@@ -38,6 +40,8 @@ class Service:
         self.progress = LoadProgress()
         self.state = State.LOADING
         self.failure: LoadError | None = None
+        self.ready_since = 0
+        """When the model became ready, in seconds since 1970."""
         self.settled = asyncio.Event()
         """Set once the load has ended, well or badly."""
         self._load = load
@@ -72,6 +76,7 @@ class Service:
             self._engine = outcome
             if self.state is State.LOADING:
                 self.state = State.READY
+                self.ready_since = int(time.time())
                 info = outcome.info
                 _log.info(
                     "ready: %s in %s on %s, context of %d tokens",
@@ -95,6 +100,16 @@ class Service:
                 retry_after=_RETRY_WHILE_LOADING,
             )
         raise BerthError(ErrorKind.UNAVAILABLE, "The server is shutting down.", retry_after=1)
+
+    @property
+    def limits(self) -> Limits:
+        """What one request may ask for."""
+        return Limits(
+            max_prompt_tokens=self.settings.max_prompt_tokens,
+            max_output_tokens=self.settings.max_output_tokens,
+            max_beams=self.settings.max_beams,
+            max_sequences=self.settings.max_sequences,
+        )
 
     @property
     def stuck(self) -> bool:

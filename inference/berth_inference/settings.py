@@ -38,8 +38,12 @@ class Settings:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The names under which clients may ask for the model."""
-        return self.served_model_name or (self.model,)
+        """The names under which clients may ask for the model: those that were given, and its own.
+
+        A folder's path is no name: it would tell clients about the server's file system.
+        """
+        own = (self.model,) if not self.model.startswith(("/", ".", "~")) else ()
+        return tuple(dict.fromkeys((*self.served_model_name, *own))) or ("model",)
 
 
 @dataclass(frozen=True, slots=True)

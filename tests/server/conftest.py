@@ -20,6 +20,7 @@ from fastapi.testclient import TestClient
 from berth_inference.app import create_app
 from berth_inference.settings import Settings
 from server.random_model import save_model
+from server.tiny_chat_server import NAME, TinyChat, greedy_answer
 
 
 @pytest.fixture(scope="session")
@@ -134,3 +135,13 @@ def server(start_server: ServerFactory, patient_folder: Path) -> RunningServer:
         started.first_health = http.get("/health")
         wait_until_ready(http)
     return started
+
+
+@pytest.fixture(scope="session")
+def tiny_chat(start_server: ServerFactory) -> TinyChat:
+    """The built-in model over HTTP, under the names that an operator would give it."""
+    names = ("--served-model-name", "my-workspace", "--served-model-name", NAME)
+    started = start_server("--model", "tiny-chat", "--dtype", "float32", "--device", "cpu", *names)
+    with httpx2.Client(base_url=started.url) as http:
+        wait_until_ready(http)
+    return TinyChat(started.url, *greedy_answer())

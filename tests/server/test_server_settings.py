@@ -57,8 +57,15 @@ def test_a_flag_wins_over_the_environment() -> None:
     assert (settings.port, settings.served_model_name) == (1, ("x",))
 
 
-def test_served_model_name_may_be_repeated() -> None:
-    assert _parse("--model", "m", "--served-model-name", "a", "--served-model-name", "b").names == ("a", "b")
+def test_the_model_answers_to_every_name_it_was_given_and_to_its_own() -> None:
+    names = _parse("--model", "m", "--served-model-name", "a", "--served-model-name", "b").names
+    assert names == ("a", "b", "m")
+    assert _parse("--model", "a", "--served-model-name", "a").names == ("a",)
+
+
+def test_a_folder_s_path_is_no_name() -> None:
+    assert _parse("--model", "/models/secret", "--served-model-name", "a").names == ("a",)
+    assert _parse("--model", "/models/secret").names == ("model",)
 
 
 def test_an_empty_environment_variable_counts_as_not_set() -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
+from berth_inference.dialects.sampling import publisher_sampling
+from berth_inference.dialects.text import check_text
 from berth_inference.engine.admission import Limits, admit, check_prompt
 from berth_inference.engine.interface import ModelInfo
 from berth_inference.engine.request import GenerationRequest, SamplingParams
@@ -57,23 +59,16 @@ def check_source(body: ChatRequest) -> None:
         raise invalid(None, "prompt and messages exclude each other: send one of them.")
     if not body.prompt and not body.messages:
         raise invalid(None, "Send a prompt (text to continue) or messages (a conversation).")
+    if body.stream and body.clean_up_tokenization_spaces:
+        raise invalid(
+            "clean_up_tokenization_spaces", "cannot go with stream: it changes text that was sent already."
+        )
     if body.messages and body.prefix:
         raise invalid("prefix", "goes with prompt; with messages, send a system message instead.")
-    texts = [body.prompt or "", body.prefix or "", *(turn.content for turn in body.messages or ())]
-    for text in texts:
-        if not _encodable(text):
-            raise invalid(
-                "messages" if body.messages else "prompt",
-                "holds half of a surrogate pair: \\ud800 to \\udfff.",
-            )
-
-
-def _encodable(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+    check_text(body.prompt or "", "prompt")
+    check_text(body.prefix or "", "prefix")
+    for turn in body.messages or ():
+        check_text(turn.content, "messages")
 
 
 def to_request(
@@ -174,7 +169,7 @@ def _sampling(arguments: GenerateKwargs, info: ModelInfo) -> SamplingParams:
     """The request's own arguments, then the model's, then the API's."""
     names = SamplingParams.__dataclass_fields__
     given = {name: value for name in names if (value := getattr(arguments, name, None)) is not None}
-    publisher = {name: info.defaults[name] for name in names if name in info.defaults}
+    publisher = publisher_sampling(info)
     base = dict(_API_DEFAULTS)
     if publisher.keys() & {"do_sample", *_NEUTRAL_SAMPLING}:
         base = {"do_sample": True, "top_k": _LIBRARY_TOP_K}
@@ -185,13 +180,4 @@ def _sampling(arguments: GenerateKwargs, info: ModelInfo) -> SamplingParams:
             values["do_sample"] = True
         elif values.get("num_beams", 1) > 1:
             values["do_sample"] = False
-    for name in ("bad_words_ids", "forced_eos_token_id"):
-        values[name] = _tuples(values.get(name, ()))
     return SamplingParams(**values)
-
-
-def _tuples(value: Any) -> Any:
-    """Lists as a publisher's JSON holds them, and single ids, as the tuples of the request type."""
-    if isinstance(value, int):
-        return (value,)
-    return tuple(tuple(item) if isinstance(item, list | tuple) else item for item in value)

@@ -75,6 +75,25 @@ class TokenizerCodec:
             )
         return self._tokenizer.clean_up_tokenization(text) if clean_up else text
 
+    def token_text(self, token_id: int, before: int | None) -> str:
+        """Text of one token after another one, special tokens by their names.
+
+        A token that is part of a character is U+FFFD.
+        """
+        if before is not None:
+            # Some tokenizers take the space off a text's first token.
+            alone, both = self._plain([before]), self._plain([before, token_id])
+            if both.startswith(alone) and len(both) > len(alone):
+                return both[len(alone) :]
+        return self._plain([token_id])
+
+    def _plain(self, token_ids: list[int]) -> str:
+        with self._lock:
+            text: str = self._tokenizer.decode(
+                token_ids, skip_special_tokens=False, clean_up_tokenization_spaces=False
+            )
+        return text
+
 
 def _system_into_user(messages: Sequence[ChatMessage]) -> list[ChatMessage] | None:
     """The conversation with its opening system turn moved into the first user turn, if it has both."""

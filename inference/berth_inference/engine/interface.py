@@ -52,6 +52,13 @@ class Codec(Protocol):
         """Text of generated tokens, special tokens left out."""
         ...
 
+    def token_text(self, token_id: int, before: int | None) -> str:
+        """Text of one token after another one, special tokens by their names.
+
+        A token that is part of a character is U+FFFD.
+        """
+        ...
+
 
 class Engine(Protocol):
     """A model that answers requests. Thread-safe."""

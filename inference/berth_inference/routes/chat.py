@@ -3,55 +3,48 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncGenerator
 from typing import Any
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
 from berth_inference.dialects.chat import check_source, to_request
-from berth_inference.engine import ChatMessage, Codec, Engine, GenerationRequest
+from berth_inference.engine import ChatMessage, Codec, Engine, EventStream, GenerationRequest, TokenEvent
 from berth_inference.engine.admission import Limits
-from berth_inference.routes.collect import ClientGone, GeneratedSequence, collect
+from berth_inference.errors import BerthError
+from berth_inference.http_errors import content
 from berth_inference.routes.dependencies import ServiceDependency
+from berth_inference.routes.reading import Gathering, GeneratedSequence, begun, collect, events
+from berth_inference.routes.responses import LAST_EVENT, REFUSALS, event_stream, server_event
 from berth_inference.schemas.chat import ChatRequest, ChatResponse, Details, Message, SequenceDetails
-from berth_inference.service import Service
+from berth_inference.text.sequence_text import SequenceText
 
 router = APIRouter(tags=["chat"])
 
-# What proxies log for a client that went away; nobody receives it.
-_CLIENT_CLOSED_REQUEST = 499
-
-_REFUSALS: dict[int | str, dict[str, Any]] = {
-    400: {"description": "An argument that cannot be served, by name, and what to do"},
-    413: {"description": "A body that is too large"},
+_PATH = "/chat"
+_RESPONSES: dict[int | str, dict[str, Any]] = {
+    **REFUSALS,
     422: {"description": "A body that is no JSON, or an argument of a wrong type, by name"},
-    429: {"description": "Too many requests are waiting"},
-    503: {"description": "Loading, draining or out of memory"},
 }
 
 
-@router.post("/chat", response_model=ChatResponse, responses=_REFUSALS)
+@router.post(_PATH, response_model=ChatResponse, responses=_RESPONSES)
 async def chat(body: ChatRequest, request: Request, service: ServiceDependency) -> Response:
-    """Continue a prompt, or answer a conversation."""
+    """Continue a prompt, or answer a conversation.
+
+    With `stream`, server-sent events: `{"delta": "..."}` for each new piece of text, with the `sequence` that it
+    belongs to where there are several; then the whole answer as without `stream`; then `[DONE]`.
+    """
     check_source(body)
     engine = service.engine
-    generation = await asyncio.to_thread(_translate, body, engine, _limits(service))
-    try:
-        sequences = await collect(engine.submit(generation), request)
-    except ClientGone:
-        return Response(status_code=_CLIENT_CLOSED_REQUEST)
+    generation = await asyncio.to_thread(_translate, body, engine, service.limits)
+    stream = engine.submit(generation)
+    if body.stream:
+        return event_stream(await begun(_chunks(body, generation, stream, engine.codec), request))
+    [sequences] = await collect([stream], request)
     answer = await asyncio.to_thread(_answer, body, generation, sequences, engine.codec)
     return JSONResponse(answer.content())
-
-
-def _limits(service: Service) -> Limits:
-    settings = service.settings
-    return Limits(
-        max_prompt_tokens=settings.max_prompt_tokens,
-        max_output_tokens=settings.max_output_tokens,
-        max_beams=settings.max_beams,
-        max_sequences=settings.max_sequences,
-    )
 
 
 def _translate(body: ChatRequest, engine: Engine, limits: Limits) -> GenerationRequest:
@@ -66,6 +59,35 @@ def _translate(body: ChatRequest, engine: Engine, limits: Limits) -> GenerationR
         if body.prefix:
             prefix_tokens = len(prompt) - len(engine.codec.encode(text))
     return to_request(body, prompt, prefix_tokens, engine.info, limits)
+
+
+async def _chunks(
+    body: ChatRequest, generation: GenerationRequest, stream: EventStream, codec: Codec
+) -> AsyncGenerator[bytes]:
+    gathering = Gathering()
+    texts = [SequenceText(codec) for _ in range(generation.n)]
+
+    def delta(sequence: int, text: str) -> bytes:
+        which = {"sequence": sequence} if generation.n > 1 else {}
+        return server_event({**which, "delta": text})
+
+    reading = events([stream])
+    try:
+        async for _, event in reading:
+            gathering.add(event)
+            if isinstance(event, TokenEvent) and (piece := texts[event.sequence].add(event.token_ids)):
+                yield delta(event.sequence, piece)
+        for index, text in enumerate(texts):
+            if piece := text.end():
+                yield delta(index, piece)
+        yield server_event(_answer(body, generation, gathering.sequences, codec).content())
+    except BerthError as error:
+        if not gathering.sequences:
+            raise
+        yield server_event(content(error, _PATH))
+    finally:
+        await reading.aclose()
+    yield LAST_EVENT
 
 
 def _answer(

@@ -13,7 +13,7 @@ from berth_inference.schemas.values import (
     Number,
     Text,
     TokenIds,
-    retired,
+    refused,
 )
 
 _GROUPS = "diverse beam search left transformers; use num_beams, or do_sample with num_return_sequences"
@@ -62,8 +62,8 @@ class GenerateKwargs(BaseModel):
     num_beams: Annotated[Integer, Field(ge=1)] | None = Field(
         None, description="Beams of beam search; 1 is none."
     )
-    num_beam_groups: retired(_GROUPS, 0, 1) = None  # type: ignore[valid-type]
-    diversity_penalty: retired(_GROUPS, 0) = None  # type: ignore[valid-type]
+    num_beam_groups: refused(_GROUPS, 0, 1) = None  # type: ignore[valid-type]
+    diversity_penalty: refused(_GROUPS, 0) = None  # type: ignore[valid-type]
     # The bounds of the next few are far outside what is useful and inside what float32 can compute.
     temperature: Annotated[Number, Field(ge=0.001, le=100)] | None = Field(
         None, description="Scale of randomness, above 0. For the likeliest token send do_sample false."
@@ -124,10 +124,10 @@ class GenerateKwargs(BaseModel):
     max_time: Annotated[Number, Field(gt=0)] | None = Field(
         None, description="Seconds after which the answer ends where it is."
     )
-    penalty_alpha: retired(_CONTRASTIVE, 0) = None  # type: ignore[valid-type]
-    constraints: retired(_CONSTRAINED, []) = None  # type: ignore[valid-type]
-    force_words_ids: retired(_CONSTRAINED, []) = None  # type: ignore[valid-type]
-    low_memory: retired("it no longer has a meaning in transformers", False) = None  # type: ignore[valid-type]
+    penalty_alpha: refused(_CONTRASTIVE, 0) = None  # type: ignore[valid-type]
+    constraints: refused(_CONSTRAINED, []) = None  # type: ignore[valid-type]
+    force_words_ids: refused(_CONSTRAINED, []) = None  # type: ignore[valid-type]
+    low_memory: refused("it no longer has a meaning in transformers", False) = None  # type: ignore[valid-type]
 
 
 class ChatRequest(BaseModel):
@@ -158,6 +158,7 @@ class ChatRequest(BaseModel):
     seed: Annotated[Integer, Field(ge=0, lt=2**63)] | None = Field(
         None, description="Makes sampling repeatable."
     )
+    stream: Flag | None = Field(None, description="Send the answer as server-sent events while it is made.")
 
 
 class SequenceDetails(BaseModel):

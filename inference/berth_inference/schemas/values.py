@@ -41,8 +41,8 @@ EarlyStopping = Annotated[
 ]
 
 
-def retired(advice: str, *neutral: Any) -> Any:
-    """Type of an argument that transformers no longer takes: only values that ask for nothing pass."""
+def refused(advice: str, *neutral: Any) -> Any:
+    """Type of an argument that cannot be honoured: only values that ask for nothing pass."""
 
     def check(value: Any) -> Any:
         # 1 == True in Python, but not in JSON.

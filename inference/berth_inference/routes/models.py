@@ -1,0 +1,53 @@
+"""GET /v1/models and GET /v1/models/{id}."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from fastapi import APIRouter
+from pydantic import BaseModel
+
+from berth_inference.dialects.models import served_name
+from berth_inference.routes.dependencies import ServiceDependency
+from berth_inference.routes.responses import only
+from berth_inference.service import Service
+
+router = APIRouter(tags=["OpenAI"])
+
+
+class ModelCard(BaseModel):
+    """One name of the served model. `root` is its first name, `max_model_len` its context in tokens."""
+
+    id: str
+    object: Literal["model"] = "model"
+    created: int
+    owned_by: Literal["berth"] = "berth"
+    root: str
+    max_model_len: int
+
+
+class ModelList(BaseModel):
+    """Every name of the served model."""
+
+    object: Literal["list"] = "list"
+    data: list[ModelCard]
+
+
+def _card(name: str, service: Service) -> ModelCard:
+    info = service.engine.info
+    return ModelCard(
+        id=name, created=service.ready_since, root=info.names[0], max_model_len=info.context_length
+    )
+
+
+@router.get("/v1/models", response_model=ModelList, responses=only(503))
+async def models(service: ServiceDependency) -> ModelList:
+    """The names under which the served model answers."""
+    return ModelList(data=[_card(name, service) for name in service.engine.info.names])
+
+
+# A name may be a hub id, which has a slash.
+@router.get("/v1/models/{name:path}", response_model=ModelCard, responses=only(404, 503))
+async def model(name: str, service: ServiceDependency) -> ModelCard:
+    """One name of the served model."""
+    return _card(served_name(name, service.engine.info), service)
