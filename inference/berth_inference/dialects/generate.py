@@ -125,6 +125,7 @@ def to_request(
             sampling=sampling,
             stop_token_ids=info.stop_token_ids,
             pad_token_id=info.pad_token_id,
+            seed=body.seed,
             logprobs=not beams and best_of > n,
         )
         admit(request, info, limits)

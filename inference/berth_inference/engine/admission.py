@@ -81,6 +81,8 @@ def _check_tokens(request: GenerationRequest, info: ModelInfo) -> None:
     if any(not word for word in sampling.bad_words_ids):
         raise invalid("bad_words_ids", "holds an empty sequence of tokens.")
     named: dict[str, list[int]] = {
+        "prompt": [max(request.prompt)],
+        "logit_bias": [token for token, _ in sampling.logit_bias],
         "bad_words_ids": [token for word in sampling.bad_words_ids for token in word],
         "forced_eos_token_id": list(sampling.forced_eos_token_id),
         "stop_token_ids": list(request.stop_token_ids),

@@ -91,6 +91,9 @@ class GenerateRequest(BaseModel):
     early_stopping: EarlyStopping = Field(
         None, description="Beam search ends as soon as there are best_of complete texts. Only with it."
     )
+    seed: Annotated[Integer, Field(ge=0, lt=2**63)] | None = Field(
+        None, description="Makes sampling repeatable. An addition of this server."
+    )
     stream: Flag | None = Field(
         None, description='Send {"text": [...]} with the text so far, each followed by a NUL byte.'
     )

@@ -12,9 +12,9 @@ _BROKEN = "\N{REPLACEMENT CHARACTER}"
 class Detokenizer:
     """Turns one sequence's tokens into text piece by piece.
 
-    The pieces together are what the codec makes of all tokens at once. A token's text depends on the
-    one before it (a leading space, say), and a character can be spread over several tokens; so the
-    last piece's tokens are decoded again with the new ones, and what ends in the middle of a
+    Of tokens that spell valid text, the pieces together are what the codec makes of all at once. A token's
+    text depends on the one before it (a leading space, say), and a character can be spread over several
+    tokens; so the last piece's tokens are decoded again with the new ones, and what ends in the middle of a
     character waits.
     """
 

@@ -32,8 +32,12 @@ class SequenceText:
 
 
 def text_of(codec: Codec, token_ids: Sequence[int], stops: Sequence[str] = ()) -> str:
-    """The text of a whole sequence: what a stream of it adds up to."""
+    """The text of a whole sequence: what a stream of it adds up to.
+
+    Some tokenizers take a whole run of bytes for broken when its end is, so it is made token by token as well.
+    """
     text = SequenceText(codec, stops)
-    text.add(token_ids)
+    for token in token_ids:
+        text.add([token])
     text.end()
     return text.text
