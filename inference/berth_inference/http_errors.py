@@ -12,12 +12,14 @@ from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 
 from berth_inference.errors import BerthError, ErrorKind
+from berth_inference.request_record import REQUEST_ID, note_error
 from berth_inference.schemas.problems import describe
 
 _log = logging.getLogger(__name__)
 
 _STATUS = {
     ErrorKind.INVALID: 400,
+    ErrorKind.UNAUTHORIZED: 401,
     ErrorKind.NOT_FOUND: 404,
     ErrorKind.METHOD: 405,
     ErrorKind.TOO_LARGE: 413,
@@ -32,6 +34,7 @@ _KIND = {status: kind for kind, status in _STATUS.items()}
 
 def render(error: BerthError) -> Response:
     """The answer of the routes that have no dialect of their own: `detail`, `code` and `param`."""
+    note_error(error.kind)
     # A name that the client made up may hold half of a surrogate pair, which no JSON text can.
     content = {
         "detail": _printable(error.message),
@@ -72,4 +75,7 @@ def install_error_handlers(app: FastAPI) -> None:
     @app.exception_handler(Exception)
     async def unexpected(request: Request, error: Exception) -> Response:
         _log.error("%s %s failed", request.method, request.url.path, exc_info=error)
-        return render(BerthError(ErrorKind.INTERNAL, "The request failed; the server's log says why."))
+        response = render(BerthError(ErrorKind.INTERNAL, "The request failed; the server's log says why."))
+        # This answer is sent around every middleware, the one that names requests included.
+        response.headers[REQUEST_ID] = request.state.request_id
+        return response

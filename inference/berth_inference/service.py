@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable
 from enum import StrEnum
 
-from berth_inference.engine.interface import Engine
+from berth_inference.engine.interface import Engine, Occupancy
 from berth_inference.errors import BerthError, ErrorKind, LoadError, LoadFailure
 from berth_inference.progress import LoadProgress
 from berth_inference.settings import Settings
@@ -95,6 +95,11 @@ class Service:
                 retry_after=_RETRY_WHILE_LOADING,
             )
         raise BerthError(ErrorKind.UNAVAILABLE, "The server is shutting down.", retry_after=1)
+
+    @property
+    def occupancy(self) -> Occupancy:
+        """How busy the engine is. Never waits."""
+        return self._engine.occupancy if self._engine is not None else Occupancy()
 
     @property
     def stuck(self) -> bool:
