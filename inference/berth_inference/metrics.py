@@ -8,13 +8,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from importlib.metadata import version
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily
-from prometheus_client.exposition import choose_encoder
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.registry import Collector
 
 from berth_inference.engine.interface import Occupancy
 from berth_inference.errors import ErrorKind
+
+CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
+"""The one format that is spoken: in OpenMetrics the library replaces the colons of names."""
 
 FINISHED_REASONS = ("stop", "length", "abort", "error")
 """Why a request ended, in vLLM's words: abort where nobody wanted the rest."""
@@ -100,10 +103,9 @@ class Metrics:
         if error is not None:
             self._refused[error].inc()
 
-    def page(self, accept: str) -> tuple[bytes, str]:
-        """Everything in the format that an Accept header asks for, Prometheus' text by default, and its type."""
-        encode, content_type = choose_encoder(accept)
-        return encode(self.registry), content_type
+    def page(self) -> bytes:
+        """Everything as Prometheus' text, of type `CONTENT_TYPE`."""
+        return generate_latest(self.registry)
 
 
 class _Gauges(Collector):

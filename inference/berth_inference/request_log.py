@@ -70,7 +70,7 @@ class RequestLog:
             fields |= {
                 "prompt_tokens": record.prompt_tokens,
                 "output_tokens": record.output_tokens,
-                "finish_reason": record.finish_reason,
+                "finish_reason": record.finish_reason or "abort",
                 "first_token_seconds": record.first_token_seconds,
             }
         if self._log_prompts:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter, Request
 from fastapi.responses import PlainTextResponse, Response
 
-from berth_inference.metrics import Metrics
+from berth_inference.metrics import CONTENT_TYPE, Metrics
 
 router = APIRouter(tags=["health"])
 
@@ -14,5 +14,4 @@ router = APIRouter(tags=["health"])
 async def metrics(request: Request) -> Response:
     """Measurements for Prometheus, also while the model loads. Never waits on the model."""
     measured: Metrics = request.app.state.metrics
-    content, content_type = measured.page(request.headers.get("accept", ""))
-    return Response(content, headers={"Content-Type": content_type})
+    return Response(measured.page(), headers={"Content-Type": CONTENT_TYPE})
