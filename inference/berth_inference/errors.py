@@ -10,6 +10,7 @@ class ErrorKind(StrEnum):
 
     INVALID = "invalid_request"
     MALFORMED = "malformed_request"
+    UNAUTHORIZED = "unauthorized"
     NOT_FOUND = "not_found"
     METHOD = "method_not_allowed"
     TOO_LARGE = "request_too_large"
@@ -56,6 +57,7 @@ class LoadFailure(StrEnum):
     ACCESS_DENIED = "access_denied"
     DISK_FULL = "disk_full"
     MODEL_UNAVAILABLE = "model_unavailable"
+    NO_API_KEYS = "no_api_keys"
     INTERNAL = "internal"
 
 

@@ -12,6 +12,7 @@ from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 
 from berth_inference.errors import BerthError, ErrorKind
+from berth_inference.request_record import REQUEST_ID, note_error
 from berth_inference.routes.reading import ClientGone
 from berth_inference.schemas.problems import describe
 
@@ -19,6 +20,7 @@ _log = logging.getLogger(__name__)
 
 _STATUS = {
     ErrorKind.INVALID: 400,
+    ErrorKind.UNAUTHORIZED: 401,
     ErrorKind.NOT_FOUND: 404,
     ErrorKind.METHOD: 405,
     ErrorKind.TOO_LARGE: 413,
@@ -67,6 +69,7 @@ def status(error: BerthError, path: str) -> int:
 
 def render(error: BerthError, path: str) -> Response:
     """The error as the answer to a request for a path."""
+    note_error(error.kind)
     headers = {"Retry-After": str(error.retry_after)} if error.retry_after is not None else None
     return JSONResponse(content(error, path), status_code=status(error, path), headers=headers)
 
@@ -108,4 +111,8 @@ def install_error_handlers(app: FastAPI) -> None:
     async def unexpected(request: Request, error: Exception) -> Response:
         path = request.url.path
         _log.error("%s %s failed", request.method, path, exc_info=error)
-        return render(BerthError(ErrorKind.INTERNAL, "The request failed; the server's log says why."), path)
+        failed = BerthError(ErrorKind.INTERNAL, "The request failed; the server's log says why.")
+        response = render(failed, path)
+        # This answer is sent around every middleware, the one that names requests included.
+        response.headers[REQUEST_ID] = request.state.request_id
+        return response

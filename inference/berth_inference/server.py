@@ -12,9 +12,12 @@ import sys
 from collections.abc import Iterator
 
 import uvicorn
+from fastapi import FastAPI
 
 from berth_inference.app import create_app
+from berth_inference.errors import LoadError
 from berth_inference.loading import load_engine
+from berth_inference.logs import configure_logs
 from berth_inference.service import Service, State
 from berth_inference.settings import Settings
 from berth_inference.termination import report_failure
@@ -41,22 +44,15 @@ class _Server(uvicorn.Server):
         yield
 
 
-class _NoProbes(logging.Filter):
-    """Health checks every few seconds would drown the rest of the access log."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        path = record.args[2] if isinstance(record.args, tuple) and len(record.args) > 2 else ""
-        return path not in ("/health", "/healthz", "/livez")
-
-
 def run(settings: Settings) -> int:
     """Serve until SIGTERM or SIGINT, or until the model cannot be loaded. Returns the exit code."""
-    logging.basicConfig(
-        stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
-    logging.getLogger("uvicorn.access").addFilter(_NoProbes())
+    configure_logs(settings.log_format)
     # Its messages are of lifecycle steps that are logged here already.
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
+    try:
+        app = create_app(settings, load_engine)
+    except LoadError as error:
+        return _fail(error)
     try:
         listener = _listen(settings.host, settings.port)
     except OSError as error:
@@ -65,7 +61,14 @@ def run(settings: Settings) -> int:
             f"berth_inference: error: cannot listen on {settings.host} port {settings.port}: {why}\n"
         )
         return 1
-    return asyncio.run(_serve(settings, listener))
+    return asyncio.run(_serve(app, settings.drain_seconds, listener))
+
+
+def _fail(error: LoadError) -> int:
+    """Say why nothing can be served, to people and to Kubernetes. Returns the exit code."""
+    report_failure(error)
+    sys.stderr.write(f"berth_inference: error: {error}\n")
+    return 1
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -73,13 +76,13 @@ def _listen(host: str, port: int) -> socket.socket:
     return socket.create_server((host, port), family=family, backlog=_BACKLOG)
 
 
-async def _serve(settings: Settings, listener: socket.socket) -> int:
-    app = create_app(settings, load_engine)
+async def _serve(app: FastAPI, drain_seconds: float, listener: socket.socket) -> int:
     service: Service = app.state.service
     server = _Server(
         uvicorn.Config(
             app,
             log_config=None,
+            access_log=False,  # request_log.py says more
             lifespan="on",
             timeout_graceful_shutdown=_LAST_BYTES_SECONDS,
             server_header=False,
@@ -98,16 +101,12 @@ async def _serve(settings: Settings, listener: socket.socket) -> int:
         loop.add_signal_handler(signum, tell, signum)
     host, port = listener.getsockname()[:2]
     _log.info("listening on http://%s:%d", f"[{host}]" if ":" in host else host, port)
-    ending = asyncio.create_task(_end(service, server, told, settings.drain_seconds))
+    ending = asyncio.create_task(_end(service, server, told, drain_seconds))
     try:
         await server.serve(sockets=[listener])
     finally:
         ending.cancel()
-    if service.failure is not None:
-        report_failure(service.failure)
-        sys.stderr.write(f"berth_inference: error: {service.failure}\n")
-        return 1
-    return 0
+    return _fail(service.failure) if service.failure is not None else 0
 
 
 async def _end(service: Service, server: _Server, told: asyncio.Event, drain_seconds: float) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from enum import StrEnum
 
 from berth_inference.engine.admission import Limits
-from berth_inference.engine.interface import Engine
+from berth_inference.engine.interface import Engine, Occupancy
 from berth_inference.errors import BerthError, ErrorKind, LoadError, LoadFailure
 from berth_inference.progress import LoadProgress
 from berth_inference.settings import Settings
@@ -110,6 +110,11 @@ class Service:
             max_beams=self.settings.max_beams,
             max_sequences=self.settings.max_sequences,
         )
+
+    @property
+    def occupancy(self) -> Occupancy:
+        """How busy the engine is. Never waits."""
+        return self._engine.occupancy if self._engine is not None else Occupancy()
 
     @property
     def stuck(self) -> bool:

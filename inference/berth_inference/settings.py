@@ -35,6 +35,9 @@ class Settings:
     kv_memory: int | None = None
     request_seconds: float = 600.0
     step_seconds: float = 300.0
+    api_key_file: str | None = None
+    log_format: str = "text"
+    log_prompts: bool = False
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -76,6 +79,13 @@ class OneOf:
         if text not in self.choices:
             raise argparse.ArgumentTypeError(f"{text!r} is not one of {', '.join(self.choices)}")
         return text
+
+
+def truth(text: str) -> bool:
+    """Reads `true` or `false`, in any case."""
+    if text.lower() not in ("true", "false"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not true or false")
+    return text.lower() == "true"
 
 
 _COUNT = Between(int, 1, 2**31 - 1)
@@ -138,6 +148,16 @@ OPTIONS: dict[str, tuple[Callable[[str], Any], str]] = {
         "longest that one step of the model may take before /livez asks for a restart; the default is "
         "twice what --step-tokens of a 14-billion-parameter model take on two processors",
     ),
+    "api_key_file": (
+        str,
+        "file with the API keys that clients may present, one a line, or folder of such files; read again "
+        "when it changes; default: no key is asked for",
+    ),
+    "log_format": (OneOf(("text", "json")), "how lines of the log look"),
+    "log_prompts": (
+        truth,
+        "whether each request's body is logged, with all that people wrote; for finding faults alone",
+    ),
 }
 
 
@@ -164,7 +184,7 @@ def _parser() -> _Parser:
     for name, (parse, text) in OPTIONS.items():
         default = defaults[name]
         if isinstance(default, str | int | float):
-            text = f"{text} (default: {default})"
+            text = f"{text} (default: {str(default).lower()})"
         serve.add_argument(
             f"--{name.replace('_', '-')}",
             dest=name,

@@ -4,7 +4,7 @@ python -m berth_inference.settings_schema                print it
 python -m berth_inference.settings_schema --write FILE   write it to a file
 python -m berth_inference.settings_schema --check FILE   say whether a file is current; exit 1 where it is not
 
-Each setting has a `type` (string, integer or number), its bounds or choices where it has any, whether it is
+Each setting has a `type` (string, integer, number or boolean), its bounds or choices where it has any, whether it is
 `repeatable`, and a `description`.
 """
 
@@ -16,7 +16,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from berth_inference.settings import OPTIONS, Between, OneOf
+from berth_inference.settings import OPTIONS, Between, OneOf, truth
 
 
 def settings_schema() -> dict[str, dict[str, Any]]:
@@ -35,6 +35,8 @@ def _setting(name: str) -> dict[str, Any]:
         }
     elif isinstance(parse, OneOf):
         setting["choices"] = list(parse.choices)
+    elif parse is truth:
+        setting["type"] = "boolean"
     if name == "served_model_name":
         setting["repeatable"] = True
     return setting

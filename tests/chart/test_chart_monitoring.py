@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 import yaml
 
+from berth_inference.engine.interface import Occupancy
+from berth_inference.metrics import Metrics
 from berth_operator.api.names import PORT_NAME
 from berth_operator.api.workspace import parse_workspace
 from berth_operator.plan.service import render_service
@@ -31,6 +33,12 @@ METRICS = {
     "vllm:generation_tokens_total",
 }
 """vLLM's names, from its page of production metrics, for what Berth's server and vLLM both report."""
+
+
+def reported() -> set[str]:
+    metrics = Metrics("m")
+    metrics.watch(Occupancy, lambda: True)
+    return {sample.name for family in metrics.registry.collect() for sample in family.samples}
 
 
 def one(render: Render, kind: str, name: str, variant: str = "monitoring") -> dict[str, Any]:
@@ -90,6 +98,13 @@ def test_it_looks_where_the_operator_serves(render: Render, variant: str, select
     assert one(render, "ServiceMonitor", "berth", variant)["spec"]["namespaceSelector"] == selector
 
 
+def test_models_that_ask_for_a_key_are_scraped_with_one(render: Render) -> None:
+    [endpoint] = one(render, "ServiceMonitor", "berth", "monitoring of one namespace")["spec"]["endpoints"]
+    assert endpoint["authorization"] == {"credentials": {"name": "scraper", "key": "api-key"}}
+    [endpoint] = one(render, "ServiceMonitor", "berth")["spec"]["endpoints"]
+    assert "authorization" not in endpoint
+
+
 def test_labels_that_prometheus_and_grafana_select_by_are_set(render: Render) -> None:
     assert one(render, "ServiceMonitor", "berth")["metadata"]["labels"]["release"] == "prometheus"
     assert one(render, "PrometheusRule", "berth")["metadata"]["labels"]["release"] == "prometheus"
@@ -101,6 +116,7 @@ def test_labels_that_prometheus_and_grafana_select_by_are_set(render: Render) ->
 def test_alerts_and_panels_ask_for_metrics_that_the_server_reports(render: Render) -> None:
     asked = {name for expression in expressions(render) for name in re.findall(r"vllm:\w+", expression)}
     assert asked == METRICS
+    assert reported() >= METRICS
 
 
 def test_what_they_group_by_is_what_the_monitor_sets(render: Render) -> None:

@@ -40,6 +40,7 @@ def test_a_quantity_may_be_a_number(helm_chart: Any) -> None:
         ({"networkPolicy": {"inference": {"extraEgress": [{"from": []}]}}}, "extraEgress"),
         ({"admissionPolicy": {"enabled": "no"}}, "enabled"),
         ({"monitoring": {"serviceMonitor": {"interval": "often"}}}, "interval"),
+        ({"monitoring": {"serviceMonitor": {"authorization": {"credentials": {"key": "k"}}}}}, "name"),
         ({"monitoring": {"grafana": {}}}, "grafana"),
         ({"test": {"namespace": "Not_One"}}, "namespace"),
         ({"test": {"timeoutSeconds": 5}}, "timeoutSeconds"),

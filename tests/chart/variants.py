@@ -98,7 +98,12 @@ VARIANTS: dict[str, dict[str, Any]] = {
     },
     "monitoring of one namespace": {
         "scope": "namespace",
-        "monitoring": {"serviceMonitor": {"enabled": True}},
+        "monitoring": {
+            "serviceMonitor": {
+                "enabled": True,
+                "authorization": {"credentials": {"name": "scraper", "key": "api-key"}},
+            }
+        },
     },
     "a further preset": {
         "extraPresets": {

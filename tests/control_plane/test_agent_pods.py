@@ -1,5 +1,6 @@
 """Pods on the embedded node: started, probed, restarted, ended, and their status true all the while."""
 
+import asyncio
 import base64
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -218,6 +219,28 @@ async def test_a_missing_volume_source_keeps_the_pod_in_creation_and_says_so(her
     body = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "keys", "namespace": "default"}}
     await here.create(SECRETS, body)
     await ready(here)
+
+
+async def test_mounted_files_of_a_running_pod_follow_their_secret(here: Cluster) -> None:
+    body = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "keys", "namespace": "default"}}
+    await here.create(SECRETS, {**body, "stringData": {"key": "old"}})
+    mounts = [{"name": "keys", "mountPath": "/keys"}]
+    env = [{"name": "KEYS", "value": "/keys"}]
+    await here.create(
+        PODS,
+        pod(
+            container(env=env, volumeMounts=mounts),
+            volumes=[{"name": "keys", "secret": {"secretName": "keys"}}],
+        ),
+    )
+    alive = await ready(here)
+    folder = (await here.ask(f"http://{alive['status']['podIP']}:5000/"))["env"]["KEYS"]
+    file = Path(folder) / "key"
+    assert file.read_text() == "old"
+    await here.client.merge(SECRETS, "default", "keys", {"stringData": {"key": "new"}})
+    async with asyncio.timeout(10):
+        while not file.exists() or file.read_text() != "new":  # noqa: ASYNC110 - nobody tells of a file
+            await asyncio.sleep(0.02)
 
 
 async def test_a_foreign_image_is_not_pulled_and_the_message_says_why(here: Cluster) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 from aiohttp import web
@@ -41,7 +42,7 @@ async def report(cluster: Cluster, name: str, ready: bool, message: str, endpoin
 
 
 @asynccontextmanager
-async def server(*, openai: bool) -> AsyncIterator[tuple[str, list[Object]]]:
+async def server(*, openai: bool, key: str | None = None) -> AsyncIterator[tuple[str, list[Object]]]:
     """A model that answers, in the manner of `openai` or with /chat alone, and what it was asked."""
     asked: list[Object] = []
 
@@ -63,7 +64,13 @@ async def server(*, openai: bool) -> AsyncIterator[tuple[str, list[Object]]]:
         await response.write(b"data: [DONE]\n\n")
         return response
 
-    app = web.Application()
+    @web.middleware
+    async def locked(request: web.Request, handler: Any) -> Any:
+        if key and request.path != "/health" and request.headers.get("Authorization") != f"Bearer {key}":
+            return web.json_response({"code": "unauthorized"}, status=401)
+        return await handler(request)
+
+    app = web.Application(middlewares=[locked])
     app.router.add_get("/health", health)
     app.router.add_post("/chat", chat)
     if openai:
@@ -87,6 +94,32 @@ async def test_chat_asks_at_the_endpoint_and_prints_the_answer(
         assert await run("chat", name, "-m", "Hi", *options) == 0
     assert capsys.readouterr().out == "Hello there.\n"
     assert asked[0]["messages"] == [{"role": "user", "content": "Hi"}]
+
+
+@pytest.mark.parametrize(
+    ("key", "code", "said"),
+    [
+        pytest.param("sk-7", 0, "Hello there.", id="the right one"),
+        pytest.param("sk-8", 1, "put a valid one into BERTH_API_KEY", id="a wrong one"),
+        pytest.param("", 1, "put a valid one into BERTH_API_KEY", id="none"),
+    ],
+)
+async def test_chat_presents_the_key_of_its_environment_to_a_model_that_asks_for_one(
+    cluster: Cluster,
+    name: str,
+    options: list[str],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    key: str,
+    code: int,
+    said: str,
+) -> None:
+    monkeypatch.setenv("BERTH_API_KEY", key)
+    async with server(openai=True, key="sk-7") as (address, _):
+        await report(cluster, name, ready=True, message="", endpoint=address)
+        assert await run("chat", name, "-m", "Hi", *options) == code
+    printed = capsys.readouterr()
+    assert said in printed.out + printed.err
 
 
 async def test_chat_with_one_that_does_not_serve_says_why(

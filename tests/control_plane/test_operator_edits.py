@@ -94,6 +94,12 @@ def options(**values: Any) -> Object:
         ),
         pytest.param(annotated(accelerator="cpu"), annotated(accelerator=None), "--device", id="accelerator"),
         pytest.param(annotated(rollout="recreate"), annotated(rollout=None), "Recreate", id="rollout"),
+        pytest.param(
+            {"metadata": {"annotations": {"berth.dev/api-key-secret": "keys-7"}}},
+            {"metadata": {"annotations": {"berth.dev/api-key-secret": None}}},
+            "keys-7",
+            id="api-key-secret",
+        ),
     ],
 )
 async def test_an_edit_reaches_the_deployment_and_a_change_back_undoes_it(

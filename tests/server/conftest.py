@@ -104,7 +104,7 @@ def start_server() -> Iterator[ServerFactory]:
             with process.stderr:
                 for line in process.stderr:
                     server.lines.append(line)
-                    if found := re.search(r"listening on (http://\S+)", line):
+                    if found := re.search(r"listening on (http://[^\s\"]+)", line):
                         server.url = found[1]
                         spoke.set()
             server.ended.set()

@@ -36,6 +36,9 @@ def test_the_defaults_are_those_that_the_container_relies_on() -> None:
         ("BERTH_DRAIN_SECONDS", "2.5", "drain_seconds", 2.5),
         ("BERTH_MAX_BODY_BYTES", "1000", "max_body_bytes", 1000),
         ("BERTH_MAX_BEAMS", "2", "max_beams", 2),
+        ("BERTH_API_KEY_FILE", "/keys", "api_key_file", "/keys"),
+        ("BERTH_LOG_FORMAT", "json", "log_format", "json"),
+        ("BERTH_LOG_PROMPTS", "True", "log_prompts", True),
     ],
 )
 def test_every_setting_is_read_from_the_environment(
@@ -82,9 +85,20 @@ def test_an_empty_environment_variable_counts_as_not_set() -> None:
         (["--model", "m", "--drain-seconds", "nan"], {}, "not between"),
         (["--model", "m", "--prot", "1"], {}, "unrecognized arguments: --prot 1"),
         (["--model", "m", "--max-beams", "0"], {}, "not between 1"),
+        (["--model", "m", "--log-prompts", "1"], {}, "--log-prompts: '1' is not true or false"),
         (["--model", "m"], {"BERTH_DEVICE": "tpu"}, "environment variable BERTH_DEVICE: 'tpu'"),
     ],
-    ids=["no model", "port text", "port range", "dtype", "nan", "unknown flag", "zero beams", "environment"],
+    ids=[
+        "no model",
+        "port text",
+        "port range",
+        "dtype",
+        "nan",
+        "unknown flag",
+        "zero beams",
+        "truth",
+        "environment",
+    ],
 )
 def test_a_wrong_setting_is_named(arguments: list[str], environment: dict[str, str], said: str) -> None:
     with pytest.raises(SettingsError) as raised:

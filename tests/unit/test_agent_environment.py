@@ -182,6 +182,23 @@ def test_volumes_become_folders_with_what_they_hold(tmp_path: Path) -> None:
     }
 
 
+def test_files_follow_their_secret_and_nothing_else_is_written_anew(tmp_path: Path) -> None:
+    volumes = [
+        {"name": "scratch", "emptyDir": {}},
+        {"name": "keys", "secret": {"secretName": "s"}},
+        {"name": "others", "secret": {"secretName": "t"}},
+    ]
+    asked = pod(volumes=volumes)
+    made = make_volumes(asked, tmp_path, {"s": secret(old=b"1", both=b"2"), "t": secret(k=b"v")}, {})
+    (made["scratch"] / "mine").touch()
+    before = (made["others"] / "k").stat().st_ino
+    make_volumes(asked, tmp_path, {"s": secret(new=b"3", both=b"4"), "t": secret(k=b"v")}, {})
+    files = {file.name: file.read_bytes() for file in made["keys"].iterdir()}
+    assert files == {"new": b"3", "both": b"4"}
+    assert (made["others"] / "k").stat().st_ino == before
+    assert (made["scratch"] / "mine").exists()
+
+
 @pytest.mark.parametrize(
     ("volume", "message"),
     [

@@ -104,6 +104,19 @@ CASES: list[tuple[str, Observed, Reason, tuple[str, ...]]] = [
         ('ConfigMap "cm"', 'pod "ws-new-1"'),
     ),
     (
+        "the Secret of the API keys is missing",
+        observed(
+            pod(containerStatuses=[waits("ContainerCreating")]),
+            events=events(
+                event(
+                    "FailedMount", 'MountVolume.SetUp failed for volume "api-keys" : secret "keys" not found'
+                ),
+            ),
+        ),
+        Reason.SECRET_MISSING,
+        ('Secret "keys"', 'namespace "ns"', "create it"),
+    ),
+    (
         "a mounted Secret lacks a key",
         observed(
             pod(containerStatuses=[waits("ContainerCreating")]),

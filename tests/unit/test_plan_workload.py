@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from berth_inference.settings import parse_settings
 from berth_operator.api.workspace import parse_workspace
 from berth_operator.plan.reasons import Finding, Reason
 from berth_operator.plan.workload import Workload, plan_workload
@@ -188,6 +189,18 @@ def test_the_pod_is_restricted_and_has_no_token() -> None:
     assert context["capabilities"] == {"drop": ["ALL"]}
 
 
+def test_the_secret_of_api_keys_is_mounted_and_named_to_the_server() -> None:
+    plain, locked = workspace(), workspace(annotations={"berth.dev/api-key-secret": "keys"})
+    (volume,) = [one for one in pod_spec(locked)["volumes"] if one not in pod_spec(plain)["volumes"]]
+    assert volume["secret"] == {"secretName": "keys"}
+    (mount,) = [one for one in container(locked)["volumeMounts"] if one["name"] == volume["name"]]
+    assert mount["readOnly"] is True
+    settings = parse_settings(["serve", *container(locked)["args"]], {})
+    assert settings.api_key_file == mount["mountPath"]
+    assert container(locked)["env"] == container(plain)["env"]
+    assert parse_settings(["serve", *container(plain)["args"]], {}).api_key_file is None
+
+
 def test_the_startup_probe_allows_the_presets_readiness_timeout() -> None:
     probe = container(workspace("mistral-7b"))["startupProbe"]
     assert probe["periodSeconds"] * probe["failureThreshold"] >= CATALOGUE["mistral-7b"].readiness_seconds
@@ -300,6 +313,27 @@ def test_a_users_label_cannot_take_the_pod_away_from_its_service() -> None:
             id="a GPU for a preset that needs none",
         ),
         pytest.param(
+            workspace(annotations={"berth.dev/api-key-secret": "Not A Name"}),
+            Reason.NOT_SUPPORTED,
+            'berth.dev/api-key-secret: "Not A Name" is not the name of a Secret',
+            id="API keys in a Secret of an impossible name",
+        ),
+        pytest.param(
+            workspace(annotations={"berth.dev/api-key-secret": ""}),
+            Reason.NOT_SUPPORTED,
+            "or remove the annotation",
+            id="API keys in a Secret without a name",
+        ),
+        pytest.param(
+            workspace(
+                annotations={"berth.dev/api-key-secret": "keys"},
+                template={"spec": {"containers": [{"name": "mine", "image": "x"}]}},
+            ),
+            Reason.NOT_SUPPORTED,
+            "give the template's own server its keys",
+            id="API keys for a server that is not ours",
+        ),
+        pytest.param(
             workspace(annotations={"kaito.sh/runtime": "vllm"}),
             Reason.NOT_SUPPORTED,
             "kaito.sh/runtime",
@@ -322,7 +356,9 @@ def test_what_cannot_be_done_is_refused_with_a_remedy(
     assert finding.terminal
 
 
-@pytest.mark.parametrize("annotation", ["berth.dev/accelerator", "kaito.sh/runtime"])
+@pytest.mark.parametrize(
+    "annotation", ["berth.dev/accelerator", "berth.dev/api-key-secret", "kaito.sh/runtime"]
+)
 def test_a_value_of_any_length_leaves_room_for_the_remedy(annotation: str) -> None:
     finding = refused(workspace(annotations={annotation: "x" * 100_000}))
     assert len(finding.message) < 500

@@ -53,6 +53,12 @@ def test_settings_become_flags_that_the_server_takes() -> None:
     assert (parsed.max_output_tokens, parsed.dtype, parsed.served_model_name) == (512, "float32", ("a", "b"))
 
 
+@pytest.mark.parametrize("written", ["true", '"True"'], ids=["plain", "in quotes"])
+def test_a_truth_becomes_a_flag_that_the_server_takes(written: str) -> None:
+    found = accepted(f"transformers:\n  log_prompts: {written}\n")
+    assert parse_settings(["serve", "--model", "m", *found.arguments], {}).log_prompts is True
+
+
 def test_values_in_quotes_and_names_with_dashes_are_taken_as_kaito_files_write_them() -> None:
     assert accepted('transformers:\n  max-output-tokens: "512"\n').settings == {"max_output_tokens": 512}
 
@@ -79,6 +85,16 @@ def test_values_in_quotes_and_names_with_dashes_are_taken_as_kaito_files_write_t
         ),
         pytest.param(
             "transformers:\n  port: 80\n", "port: is Berth's to set", id="a setting that Berth makes"
+        ),
+        pytest.param(
+            "transformers:\n  log_prompts: maybe\n",
+            '"maybe" is not true or false',
+            id="neither true nor false",
+        ),
+        pytest.param(
+            "transformers:\n  api_key_file: /x\n",
+            "berth.dev/api-key-secret",
+            id="keys outside of the annotation",
         ),
         pytest.param("transformers: [1]\n", "must hold settings", id="a section that is a list"),
         pytest.param("transformer:\n  a: 1\n", "did you mean transformers?", id="a slip in the section"),

@@ -33,6 +33,15 @@ class ModelInfo:
     """The generation arguments that the model's publisher set, by their transformers name."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Occupancy:
+    """How busy an engine is: requests, and the share (0 to 1) of its memory for keys and values in use."""
+
+    running: int = 0
+    waiting: int = 0
+    kv_usage: float = 0.0
+
+
 class Codec(Protocol):
     """Text to tokens and back. Safe to call from several threads; may take milliseconds."""
 
@@ -71,6 +80,11 @@ class Engine(Protocol):
     @property
     def codec(self) -> Codec:
         """The model's tokenizer."""
+        ...
+
+    @property
+    def occupancy(self) -> Occupancy:
+        """How busy it is at this moment, to the precision of a glance. Never waits."""
         ...
 
     def submit(self, request: GenerationRequest) -> EventStream:

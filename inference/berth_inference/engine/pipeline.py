@@ -6,6 +6,7 @@ import asyncio
 import logging
 import queue
 import threading
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +16,7 @@ from transformers import LogitsProcessorList, StoppingCriteriaList
 from berth_inference.engine.arguments import generation_config, model_info, take_defaults
 from berth_inference.engine.codec import TokenizerCodec
 from berth_inference.engine.events import Finished, FinishReason, TokenEvent
-from berth_inference.engine.interface import ModelInfo
+from berth_inference.engine.interface import ModelInfo, Occupancy
 from berth_inference.engine.observer import Cancelled, StepObserver, StopStrings
 from berth_inference.engine.penalties import own_processors
 from berth_inference.engine.request import GenerationRequest
@@ -70,6 +71,13 @@ class PipelineEngine:
     def codec(self) -> TokenizerCodec:
         """The model's tokenizer."""
         return self._codec
+
+    @property
+    def occupancy(self) -> Occupancy:
+        """One request runs, the others wait."""
+        admitted = len(self._admitted)
+        running = min(admitted, 1)
+        return Occupancy(running=running, waiting=admitted - running)
 
     def submit(self, request: GenerationRequest) -> EventStream:
         """Queue a request. Raises `BerthError` when draining or when too many wait already."""
@@ -141,6 +149,7 @@ class PipelineEngine:
 
     def _run(self, job: _Job) -> None:
         """One request to its end. Whatever goes wrong ends that request alone."""
+        job.stream.started_at = time.monotonic()
         try:
             self._generate(job.request, job.stream)
         except (MemoryError, torch.OutOfMemoryError):

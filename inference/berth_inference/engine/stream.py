@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 from berth_inference.engine.events import Event, Finished
 from berth_inference.errors import BerthError
@@ -22,6 +22,10 @@ class EventStream:
         self._loop = loop
         self._events: asyncio.Queue[Event | BerthError] = asyncio.Queue()
         self._cancelled = threading.Event()
+        self.observer: Callable[[Event | BerthError], None] | None = None
+        """Told of every event on the loop's thread, also of those that the consumer does not stay for."""
+        self.started_at: float | None = None
+        """When the engine took the request up, on the clock of time.monotonic; None while it waits."""
 
     @property
     def cancelled(self) -> bool:
@@ -35,10 +39,15 @@ class EventStream:
     def publish(self, event: Event | BerthError) -> None:
         """Hand the consumer its next event, or the error that takes the place of all further ones."""
         try:
-            self._loop.call_soon_threadsafe(self._events.put_nowait, event)
+            self._loop.call_soon_threadsafe(self._deliver, event)
         except RuntimeError:
             # The loop was closed under us: the process is going down, and nobody reads this any more.
             self.cancel()
+
+    def _deliver(self, event: Event | BerthError) -> None:
+        self._events.put_nowait(event)
+        if self.observer is not None:
+            self.observer(event)
 
     async def __aiter__(self) -> AsyncIterator[Event]:
         while True:

@@ -60,8 +60,12 @@ class PodWorker:
         self._changed.set()
 
     def sources_changed(self) -> None:
-        """Say that a Secret or ConfigMap changed."""
+        """Say that a Secret or ConfigMap changed. Running containers find the change in their files."""
         self._sources_changed.set()
+        if self.address is not None and not self._stopping:
+            # One that was deleted stays mounted as it was, as on any node.
+            with contextlib.suppress(ConfigError, OSError):
+                self._volumes()
 
     def gone(self) -> None:
         """Say that the pod was removed from the API without waiting for this node."""
@@ -136,16 +140,10 @@ class PodWorker:
             for one in [*(spec.get("containers") or ()), *(spec.get("initContainers") or ())]
             for port in one.get("ports") or ()
         ]
-        namespace = str(self._pod["metadata"]["namespace"])
         while True:
             self._sources_changed.clear()
             try:
-                volumes = make_volumes(
-                    self._pod,
-                    self._folder / "volumes",
-                    self._host.of_namespace(self._host.secrets, namespace),
-                    self._host.of_namespace(self._host.config_maps, namespace),
-                )
+                volumes = self._volumes()
                 address = allot(ports, self._host.own_addresses)
                 break
             except (ConfigError, NoAddress) as error:
@@ -157,6 +155,15 @@ class PodWorker:
         self._changed.set()
         return PodContext(
             self._host, self._pod, address, self._folder, volumes, self._sources_changed, self._changed.set
+        )
+
+    def _volumes(self) -> dict[str, Path]:
+        namespace = str(self._pod["metadata"]["namespace"])
+        return make_volumes(
+            self._pod,
+            self._folder / "volumes",
+            self._host.of_namespace(self._host.secrets, namespace),
+            self._host.of_namespace(self._host.config_maps, namespace),
         )
 
     async def _initialize(self, context: PodContext, sidecars: list[asyncio.Task[None]]) -> bool:

@@ -29,7 +29,9 @@ def decoded(obj: Mapping[str, Any]) -> dict[str, bytes]:
 def make_volumes(
     pod: Object, folder: Path, secrets: Mapping[str, Object], config_maps: Mapping[str, Object]
 ) -> dict[str, Path]:
-    """Make a pod's volumes under `folder` and return volume name -> folder; called again, keep what is there.
+    """Make a pod's volumes under `folder` and return volume name -> folder.
+
+    Called again, it keeps an emptyDir as it is, and writes anew only those Secrets and ConfigMaps that changed.
 
     Raises ConfigError for a missing Secret or ConfigMap, or a kind of volume that the agent does not have.
     """
@@ -78,19 +80,25 @@ def _write(
         raise ConfigError(f'{kind} "{name}" not found')
     data = decoded(obj) if obj is not None else {}
     items = source.get("items") or [{"key": key, "path": key} for key in data]
-    shutil.rmtree(path, ignore_errors=True)
-    path.mkdir(parents=True, mode=0o700)
+    files: dict[Path, tuple[bytes, int]] = {}
     for item in items:
         if item["key"] not in data:
             if source.get("optional"):
                 continue
             raise ConfigError(f'{kind} "{name}" has no key "{item["key"]}"')
-        file = _inside(path, str(item["path"]))
-        file.parent.mkdir(parents=True, exist_ok=True)
         mode = item.get("mode", source.get("defaultMode"))
+        mode = DEFAULT_MODE if mode is None else int(mode) & 0o777
+        files[_inside(path, str(item["path"]))] = (data[item["key"]], mode)
+    present = {file: file.read_bytes() for file in path.rglob("*") if file.is_file()}
+    if path.is_dir() and present == {file: content for file, (content, _) in files.items()}:
+        return
+    shutil.rmtree(path, ignore_errors=True)
+    path.mkdir(parents=True, mode=0o700)
+    for file, (content, mode) in files.items():
+        file.parent.mkdir(parents=True, exist_ok=True)
         file.touch(mode=0o600)
-        file.write_bytes(data[item["key"]])
-        file.chmod(DEFAULT_MODE if mode is None else int(mode) & 0o777)
+        file.write_bytes(content)
+        file.chmod(mode)
 
 
 def _inside(folder: Path, relative: str) -> Path:

@@ -66,12 +66,16 @@ ANNOTATION_REPLICAS: Final = "berth.dev/replicas"
 
 REPLICAS_EXTERNAL: Final = "external"
 
-OWN_ANNOTATIONS: Final = {
+ANNOTATION_API_KEY_SECRET: Final = "berth.dev/api-key-secret"  # noqa: S105 - the name of an annotation
+"""Names a Secret, each of whose values is an API key; the server then asks for one."""
+
+OWN_ANNOTATIONS: Final[dict[str, tuple[str, ...]]] = {
     ANNOTATION_ACCELERATOR: ("cpu", "nvidia"),
+    ANNOTATION_API_KEY_SECRET: (),
     ANNOTATION_ROLLOUT: (ROLLOUT_SURGE, ROLLOUT_RECREATE),
     ANNOTATION_REPLICAS: (REPLICAS_EXTERNAL,),
 }
-"""Every annotation of ours that a Workspace may carry, with the values that it may have."""
+"""Every annotation of ours that a Workspace may carry, with the values that it may have: none listed for a name."""
 
 ANNOTATION_ENDPOINT: Final = "berth.dev/endpoint"
 """On a Service: the address at which it answers, where its cluster address does not."""

@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import contextlib
 import json
+import os
 import shutil
 import sys
 from collections.abc import AsyncIterator
@@ -27,13 +28,18 @@ ANSWER_SECONDS = 600.0
 """A long answer of a large model on a processor."""
 
 
+KEY_VARIABLE = "BERTH_API_KEY"
+"""Where the API key is read from: arguments are seen by every user of a machine."""
+
+
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add `berth chat`."""
     parser = subparsers.add_parser(
         "chat",
         help="talk to a Workspace's model",
         description="Talk to a Workspace's model: at its endpoint where that can be reached from here, else through "
-        "kubectl port-forward. Ctrl-D ends. Text that is piped in is one question.",
+        "kubectl port-forward. Ctrl-D ends. Text that is piped in is one question. The environment variable "
+        f"{KEY_VARIABLE} holds the API key of a model that asks for one.",
     )
     parser.add_argument("name", metavar="NAME", help="the Workspace")
     parser.add_argument("-m", "--message", metavar="TEXT", help="ask this, print the answer, and end")
@@ -59,8 +65,10 @@ async def _chat(arguments: argparse.Namespace) -> int:
             f'Workspace "{name}" does not serve: {ready.get("message") or "no operator has looked at it yet"}'
         )
     timeout = aiohttp.ClientTimeout(total=ANSWER_SECONDS)
+    key = os.environ.get(KEY_VARIABLE)
+    headers = {"Authorization": f"Bearer {key}"} if key else None
     async with (
-        aiohttp.ClientSession(timeout=timeout) as session,
+        aiohttp.ClientSession(timeout=timeout, headers=headers) as session,
         _address(session, arguments, status) as address,
     ):
         messages: list[dict[str, str]] = []
@@ -167,6 +175,8 @@ async def _answer(
                     if piece := _piece(line.decode(errors="replace").strip()):
                         yield piece
                 return
+            if response.status == 401:
+                raise CliError(f"the model asks for an API key: put a valid one into {KEY_VARIABLE}")
             if response.status != 404:
                 raise CliError(f"the server answered {response.status}: {await _said(response)}")
         async with session.post(

@@ -5,6 +5,7 @@ from typing import Any
 
 from berth_operator.api.names import CONTAINER, PORT_NAME, SERVER_PORT, TOKEN_KEY
 from berth_operator.api.spec import PresetRef
+from berth_operator.plan import api_keys
 from berth_operator.plan.placement import GPU_RESOURCE
 from berth_operator.plan.server_config import ServerConfig
 from berth_operator.presets import Preset
@@ -72,6 +73,7 @@ def render_container(
     settings: Settings,
     config: ServerConfig,
     *,
+    api_key_secret: str | None,
     on_gpu: bool,
 ) -> dict[str, Any]:
     """Return the container that serves the preset."""
@@ -83,6 +85,10 @@ def render_container(
     arguments += preset.server.args
     if preset.needs_gpu and not on_gpu:
         arguments += ["--device", "cpu"]
+    mounts = [dict(mount) for mount in VOLUME_MOUNTS]
+    if api_key_secret:
+        arguments += api_keys.ARGUMENTS
+        mounts.append(api_keys.volume_mount())
     # Last, because the last of two flags wins.
     arguments += config.arguments
 
@@ -103,7 +109,7 @@ def render_container(
         "env": environment,
         "ports": [{"name": PORT_NAME, "containerPort": SERVER_PORT, "protocol": "TCP"}],
         "resources": resources(preset, on_gpu=on_gpu),
-        "volumeMounts": [dict(mount) for mount in VOLUME_MOUNTS],
+        "volumeMounts": mounts,
         **_probes(preset.readiness_seconds),
         # Our server says why it cannot serve; of any other, or one that was killed, the end of its log has to do.
         "terminationMessagePolicy": "FallbackToLogsOnError",

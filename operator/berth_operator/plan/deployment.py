@@ -6,6 +6,7 @@ from typing import Any
 from berth_operator.api.names import ANNOTATION_ROLLOUT, LABEL_WORKSPACE, ROLLOUT_RECREATE
 from berth_operator.api.spec import PresetRef
 from berth_operator.api.workspace import Workspace
+from berth_operator.plan import api_keys
 from berth_operator.plan.container import END_SECONDS, VOLUMES, drain_seconds, render_container
 from berth_operator.plan.differences import digest
 from berth_operator.plan.metadata import child_metadata, labels
@@ -42,7 +43,10 @@ def preset_pod_spec(
     on_gpu: bool,
 ) -> dict[str, Any]:
     """Return the pod spec that serves a preset: restricted, without a service account token."""
-    container = render_container(workspace.metadata.name, preset, reference, settings, config, on_gpu=on_gpu)
+    keys = api_keys.api_key_secret(workspace)
+    container = render_container(
+        workspace.metadata.name, preset, reference, settings, config, api_key_secret=keys, on_gpu=on_gpu
+    )
     secrets = (*reference.preset_options.image_pull_secrets, *settings.image_pull_secrets)
     spec: dict[str, Any] = {
         "containers": [container],
@@ -53,6 +57,8 @@ def preset_pod_spec(
         "enableServiceLinks": False,
         "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
     }
+    if keys:
+        spec["volumes"].append(api_keys.volume(keys))
     if secrets:
         spec["imagePullSecrets"] = [{"name": name} for name in dict.fromkeys(secrets)]
     if on_gpu:

@@ -83,7 +83,7 @@ EXPLANATIONS: Final[dict[Reason, Explanation]] = {
         "Do what they ask for, and look at the namespace's policies.",
     ),
     Reason.SECRET_MISSING: Explanation(
-        "A Secret that the pod needs is not there, or lacks a key.",
+        "A Secret that the pod needs is not there, or lacks a key. One that holds API keys may be empty.",
         "It was never made in this namespace, was deleted, or is named wrongly in the Workspace.",
         "Create it, or the key in it, in the Workspace's namespace. The pod starts by itself then.",
     ),

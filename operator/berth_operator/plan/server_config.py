@@ -29,6 +29,7 @@ RESERVED: Final = {
     "revision": "the preset pins it",
     "host": "the Service needs the pod's address",
     "port": "the Service needs port 5000",
+    "api_key_file": "the annotation berth.dev/api-key-secret names the Secret that holds the keys",
     "device": "the annotation berth.dev/accelerator says so",
 }
 """Settings that Berth makes itself, and what to use instead."""
@@ -159,6 +160,9 @@ def _setting(key: str, name: str, value: Any) -> tuple[str, Any]:
         if not isinstance(value, str) or ("choices" in rule and value not in rule["choices"]):
             return f"{_shown(value)} is not one of {', '.join(rule.get('choices', ['a text']))}", None
         return "", value
+    if rule["type"] == "boolean":
+        word = str(value).lower()
+        return ("", word) if word in ("true", "false") else (f"{_shown(value)} is not true or false", None)
     number = _number(value, whole=rule["type"] == "integer")
     if number is None:
         return f"{_shown(value)} is not {'a whole number' if rule['type'] == 'integer' else 'a number'}", None

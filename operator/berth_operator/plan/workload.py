@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from berth_operator.api.names import (
     ANNOTATION_ACCELERATOR,
+    ANNOTATION_API_KEY_SECRET,
     ANNOTATION_BYPASS,
     ANNOTATION_RUNTIME,
     OWN_ANNOTATIONS,
@@ -15,6 +16,7 @@ from berth_operator.api.names import (
 from berth_operator.api.problems import shown
 from berth_operator.api.spec import Inference, PresetRef
 from berth_operator.api.workspace import Workspace
+from berth_operator.plan.api_keys import api_key_refusal
 from berth_operator.plan.deployment import (
     ANNOTATION_RENDERED,
     TEMPLATE_READINESS_SECONDS,
@@ -172,8 +174,8 @@ def _accelerator(workspace: Workspace, preset: Preset) -> bool | Finding:
 
 def _unsupported(workspace: Workspace, inference: Inference) -> Finding | None:
     """Refuse what this version does not act on, rather than accept and ignore it."""
-    if (unknown := _unknown_annotation(workspace)) is not None:
-        return unknown
+    if (refusal := _unknown_annotation(workspace) or api_key_refusal(workspace)) is not None:
+        return refusal
     runtime = workspace.metadata.annotations.get(ANNOTATION_RUNTIME, "transformers")
     for asked, what, remedy in (
         (
@@ -197,7 +199,7 @@ def _unsupported(workspace: Workspace, inference: Inference) -> Finding | None:
 def _unknown_annotation(workspace: Workspace) -> Finding | None:
     """An annotation of ours with a slip in its name or value would be ignored in silence."""
     for name, value in sorted(workspace.metadata.annotations.items()):
-        if not name.startswith("berth.dev/") or name == ANNOTATION_ACCELERATOR:
+        if not name.startswith("berth.dev/") or name in (ANNOTATION_ACCELERATOR, ANNOTATION_API_KEY_SECRET):
             continue
         allowed = OWN_ANNOTATIONS.get(name)
         if allowed is None:

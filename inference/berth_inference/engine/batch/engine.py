@@ -26,7 +26,7 @@ from berth_inference.engine.batch.sampler import Sampler
 from berth_inference.engine.batch.scheduler import BatchLimits, Demand, Scheduler
 from berth_inference.engine.batch.self_test import why_not_batchable
 from berth_inference.engine.codec import TokenizerCodec
-from berth_inference.engine.interface import ModelInfo
+from berth_inference.engine.interface import ModelInfo, Occupancy
 from berth_inference.engine.observer import StopStrings
 from berth_inference.engine.pipeline import PipelineEngine
 from berth_inference.engine.request import GenerationRequest
@@ -113,6 +113,18 @@ class BatchEngine:
         """How long the step under way has taken; 0 between steps. Minutes mean that it never ends."""
         began = self._step_began
         return 0.0 if began is None else time.monotonic() - began
+
+    @property
+    def occupancy(self) -> Occupancy:
+        """Both lanes together; the memory is that of the batch lane, which alone has a budget."""
+        exclusive = self._exclusive.occupancy
+        running, cells = self._scheduler.running, self._scheduler.limits.cells
+        return Occupancy(
+            running=running + exclusive.running,
+            # The two are not counted at the same instant.
+            waiting=max(0, len(self._open) - running) + exclusive.waiting,
+            kv_usage=min(1.0, self._scheduler.cells / cells) if cells else 0.0,
+        )
 
     def submit(self, request: GenerationRequest) -> EventStream:
         """Queue a request. Raises `BerthError` when draining, when too many wait, or if it never fits."""

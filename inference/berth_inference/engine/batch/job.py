@@ -73,6 +73,7 @@ class Job:
 
     def start(self, now: float) -> None:
         """The time that the request gave itself begins when it is admitted."""
+        self.stream.started_at = now
         if self.request.max_seconds is not None:
             self.ends_at = now + self.request.max_seconds
 

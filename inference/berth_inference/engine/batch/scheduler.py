@@ -111,7 +111,11 @@ def round_columns(columns: int) -> int:
 
 
 class Scheduler:
-    """First come, first served, within the limits. Every method takes time linear in what is admitted."""
+    """First come, first served, within the limits. Every method takes time linear in what is admitted.
+
+    Written by one thread. Others may read the properties: those copy what they count in one step of the
+    interpreter, for a dictionary must not change while it is walked through.
+    """
 
     def __init__(self, limits: BatchLimits) -> None:
         self.limits = limits
@@ -131,7 +135,7 @@ class Scheduler:
     @property
     def rows(self) -> int:
         """Rows of admitted requests that have not ended."""
-        return sum(entry.rows for entry in self._admitted.values())
+        return sum(entry.rows for entry in list(self._admitted.values()))
 
     @property
     def cells(self) -> int:
@@ -243,5 +247,5 @@ class Scheduler:
     def _reserved(self) -> list[Demand]:
         return [
             Demand(key=key, prompt=entry.demand.prompt, rows=entry.rows, new_tokens=entry.demand.new_tokens)
-            for key, entry in self._admitted.items()
+            for key, entry in list(self._admitted.items())
         ]

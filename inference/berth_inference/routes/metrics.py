@@ -1,0 +1,17 @@
+"""GET /metrics."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request
+from fastapi.responses import PlainTextResponse, Response
+
+from berth_inference.metrics import CONTENT_TYPE, Metrics
+
+router = APIRouter(tags=["health"])
+
+
+@router.get("/metrics", response_class=PlainTextResponse)
+async def metrics(request: Request) -> Response:
+    """Measurements for Prometheus, also while the model loads. Never waits on the model."""
+    measured: Metrics = request.app.state.metrics
+    return Response(measured.page(), headers={"Content-Type": CONTENT_TYPE})
