@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from berth_inference.engine.events import Event, Finished, FinishReason, SequenceFinished, TokenEvent
+from berth_inference.engine.grammar import Grammar
 from berth_inference.engine.interface import ChatMessage, Codec, Engine, ModelInfo
 from berth_inference.engine.request import GenerationRequest, SamplingParams
 from berth_inference.engine.stream import EventStream
@@ -16,6 +17,7 @@ __all__ = [
     "FinishReason",
     "Finished",
     "GenerationRequest",
+    "Grammar",
     "ModelInfo",
     "SamplingParams",
     "SequenceFinished",

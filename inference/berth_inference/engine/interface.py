@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypedDict
 
+from berth_inference.engine.grammar import Grammar
 from berth_inference.engine.request import GenerationRequest
 from berth_inference.engine.stream import EventStream
 
@@ -66,10 +67,20 @@ class Engine(Protocol):
         """The model's tokenizer."""
         ...
 
+    def prepare(self, grammar: Grammar) -> None:
+        """Find out whether a grammar can be enforced, before a request with it is submitted.
+
+        Raises `BerthError`: INVALID, of `response_format`, with the reason. Blocks for a millisecond,
+        and for seconds the first time: call it in a thread, as the codec. `submit` does not repeat
+        it, so that an error that it would have told comes through the stream instead.
+        """
+        ...
+
     def submit(self, request: GenerationRequest) -> EventStream:
         """Queue a request; call on the event loop that will read the stream.
 
-        Raises `BerthError`: OVERLOADED when the queue is full, UNAVAILABLE after `drain` began.
+        Raises `BerthError`: OVERLOADED when the queue is full, UNAVAILABLE after `drain` began,
+        INVALID where arguments cannot go together.
         """
         ...
 
