@@ -7,6 +7,7 @@ from berth_inference.engine.grammar import Grammar
 from berth_inference.engine.interface import ChatMessage, Codec, Engine, ModelInfo
 from berth_inference.engine.request import GenerationRequest, SamplingParams
 from berth_inference.engine.stream import EventStream
+from berth_inference.engine.tool_calls import ToolCall, ToolFormat, new_call_id, parse_tool_calls
 
 __all__ = [
     "ChatMessage",
@@ -22,4 +23,8 @@ __all__ = [
     "SamplingParams",
     "SequenceFinished",
     "TokenEvent",
+    "ToolCall",
+    "ToolFormat",
+    "new_call_id",
+    "parse_tool_calls",
 ]

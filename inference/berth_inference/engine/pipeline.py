@@ -52,7 +52,7 @@ class PipelineEngine:
         self._model = pipeline.model.eval()
         self._codec = TokenizerCodec(pipeline.tokenizer)
         defaults = take_defaults(pipeline.model.generation_config)
-        self._info = model_info(pipeline.model, pipeline.tokenizer, names, defaults)
+        self._info = model_info(pipeline.model, pipeline.tokenizer, names, defaults, self._codec.tool_format)
         self.grammars = GrammarCompiler(pipeline.tokenizer, self._info)
         self._max_queued = max_queued
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
