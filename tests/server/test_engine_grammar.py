@@ -74,36 +74,29 @@ SCHEMAS: dict[str, dict[str, Any]] = {
         "$ref": "#/$defs/pair",
     },
     "a bare array": {"type": "array", "items": {"type": "boolean"}, "minItems": 2, "maxItems": 3},
-    "the draft's spelling of a title": {"title": "T", "description": "d", **record(x={"type": "null"})},
+    "annotations": {"title": "T", "description": "d", **record(x={"type": "null"})},
 }
 
 
 class Served:
-    """An engine with a model, and that model again, untouched, as the oracle."""
+    """Both lanes' engines over a model, and that model once more, untouched, as the oracle."""
 
     def __init__(self, folder: Path) -> None:
         import transformers
 
-        self.oracle, pipeline, alone = (
-            self._load(transformers, folder),
-            self._pipeline(transformers, folder),
-            self._pipeline(transformers, folder),
-        )
+        def load() -> Any:
+            return transformers.AutoModelForCausalLM.from_pretrained(folder, dtype="float32")
+
+        def pipeline() -> Any:
+            tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+            return transformers.pipeline("text-generation", model=load(), tokenizer=tokenizer)
+
+        self.oracle = load()
+        for name in ("eos_token_id", "pad_token_id", "bos_token_id"):  # requests say them all
+            setattr(self.oracle.generation_config, name, None)
         settings = BatchSettings(max_queued=100, kv_bytes=64 * 2**20)
-        self.engine = BatchEngine(pipeline, names=("batch",), settings=settings)
-        self.exclusive = PipelineEngine(alone, names=("alone",), max_queued=100)
-
-    @staticmethod
-    def _load(transformers: Any, folder: Path) -> Any:
-        model = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype="float32")
-        for name in ("eos_token_id", "pad_token_id", "bos_token_id"):
-            setattr(model.generation_config, name, None)
-        return model
-
-    def _pipeline(self, transformers: Any, folder: Path) -> Any:
-        tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
-        model = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype="float32")
-        return transformers.pipeline("text-generation", model=model, tokenizer=tokenizer)
+        self.engine = BatchEngine(pipeline(), names=("batch",), settings=settings)
+        self.exclusive = PipelineEngine(pipeline(), names=("alone",), max_queued=100)
 
     def close(self) -> None:
         self.engine.close()

@@ -73,6 +73,12 @@ TEMPLATES: dict[str, tuple[str | None, ToolFormat | None]] = {
     "hermes": (_HERMES, ToolFormat.HERMES),
     "hermes, after a thought": (_THINKING, ToolFormat.HERMES),
     "hermes, with the tool's name beside its result": (_NAMED, ToolFormat.HERMES),
+    "hermes, whose turn begins with a thought": (
+        _HERMES.replace("<|head|>assistant\n{% endif %}", "<|head|>assistant\n<think>\n{% endif %}").replace(
+            "\n<tool_call>", "<tool_call>"
+        ),
+        ToolFormat.HERMES,
+    ),
     "mistral": (_MISTRAL, ToolFormat.MISTRAL),
     "llama": (_LLAMA, ToolFormat.LLAMA),
     "no template": (None, None),
@@ -152,6 +158,13 @@ def test_a_conversation_goes_on_after_calls_without_tools_being_offered_again() 
     codec = codec_with(_HERMES)
     text = codec.decode(codec.encode_chat([*ASKED, calling(), RESULT]))
     assert text.endswith("assistant\n")
+
+
+def test_an_empty_list_of_calls_is_no_call() -> None:
+    said: ChatMessage = {"role": "assistant", "content": "Warm."}
+    for template in (_LLAMA, PLAIN):
+        codec = codec_with(template)
+        assert codec.encode_chat([*ASKED, {**said, "tool_calls": []}]) == codec.encode_chat([*ASKED, said])
 
 
 REFUSED: dict[str, tuple[str | None, list[ChatMessage], list[dict[str, Any]], str, str]] = {

@@ -66,11 +66,11 @@ class TokenizerCodec:
                     "tools",
                     "cannot be used: this model's chat template has no tools, or none that can be read.",
                 )
-            if any("tool_calls" in message for message in messages):
+            if any(message.get("tool_calls") for message in messages):
                 raise invalid(
                     "messages", "hold calls of tools, which this model's chat template does not know."
                 )
-        if "tool_calls" in messages[-1]:
+        if messages[-1].get("tool_calls"):
             raise invalid("messages", "end with a call of tools: add a message of role tool with its result.")
 
     def _render(self, messages: Sequence[ChatMessage], tools: Sequence[dict[str, Any]]) -> list[int]:

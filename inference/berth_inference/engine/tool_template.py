@@ -45,14 +45,24 @@ def tool_format(tokenizer: Any) -> ToolFormat | None:
     if tokenizer.chat_template is None:
         return None
     try:
-        asked = _rendered(tokenizer, [_QUESTION], add_generation_prompt=True)
+        asked = _rendered(tokenizer, [_QUESTION])
+        awaiting = _rendered(tokenizer, [_QUESTION], add_generation_prompt=True)
         called = _rendered(tokenizer, [_QUESTION, _CALLING])
         answered = _rendered(tokenizer, [_QUESTION, _CALLING, _ANSWER])
     except Exception:  # a template is a program, and may fail in any way on what it does not know
         return None
     if _NAME not in asked or _RESULT not in answered:
         return None
-    written = called[len(os.path.commonprefix([asked, called])) :]  # noqa: RUF071  texts, not paths
+    # Some templates open a thought for the model, which turns of the past do not have.
+    for prompt in (awaiting, asked):
+        form = _read_back(tokenizer, _beyond(prompt, called))
+        if form is not None:
+            return form
+    return None
+
+
+def _read_back(tokenizer: Any, written: str) -> ToolFormat | None:
+    # Through the tokens, because special ones do not come back.
     ids = tokenizer(written, add_special_tokens=False)["input_ids"]
     text = tokenizer.decode(ids, skip_special_tokens=True)
     for form in ToolFormat:
@@ -60,6 +70,11 @@ def tool_format(tokenizer: Any) -> ToolFormat | None:
         if [json.loads(call.arguments) for call in calls] == [_ARGUMENTS]:
             return form
     return None
+
+
+def _beyond(prompt: str, text: str) -> str:
+    """What `text` has beyond what it begins with like `prompt`."""
+    return text[len(os.path.commonprefix([prompt, text])) :]  # noqa: RUF071  these are no paths
 
 
 def for_template(messages: Sequence[ChatMessage]) -> list[dict[str, Any]]:
@@ -72,9 +87,10 @@ def for_template(messages: Sequence[ChatMessage]) -> list[dict[str, Any]]:
     names: dict[str, str] = {}
     for message in messages:
         turn: dict[str, Any] = {**message}
-        if "tool_calls" in message:
-            turn["tool_calls"] = [_with_object(call) for call in message["tool_calls"]]
-            names |= {call["id"]: call["function"]["name"] for call in message["tool_calls"]}
+        calls = turn.pop("tool_calls", None)
+        if calls:  # an empty list is no call, though some templates take it for one
+            turn["tool_calls"] = [_with_object(call) for call in calls]
+            names |= {call["id"]: call["function"]["name"] for call in calls}
         called = message.get("tool_call_id")
         if called in names:
             turn.setdefault("name", names[called])
