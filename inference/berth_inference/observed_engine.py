@@ -14,6 +14,7 @@ from berth_inference.engine import (
     GenerationRequest,
 )
 from berth_inference.engine.events import SequenceFinished, TokenEvent
+from berth_inference.engine.grammar import Grammar
 from berth_inference.engine.interface import ModelInfo, Occupancy
 from berth_inference.errors import BerthError
 from berth_inference.metrics import Metrics
@@ -46,6 +47,10 @@ class ObservedEngine:
     def stuck_seconds(self) -> float:
         """How long the step under way has taken, where the engine says so."""
         return float(getattr(self._engine, "stuck_seconds", 0.0))
+
+    def prepare(self, grammar: Grammar) -> None:
+        """Find out whether a grammar can be enforced."""
+        self._engine.prepare(grammar)
 
     def submit(self, request: GenerationRequest) -> EventStream:
         """Queue a request, and watch its stream."""

@@ -89,14 +89,14 @@ ARCHITECTURES: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
-def make_model(name: str, dtype: str = "float32") -> Any:
+def make_model(name: str, dtype: str = "float32", **changes: Any) -> Any:
     """A model in memory, the same each time."""
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
 
     kind, values = ARCHITECTURES[name]
     torch.manual_seed(11)
-    config = AutoConfig.for_model(kind, **values)
+    config = AutoConfig.for_model(kind, **{**values, **changes})
     model = AutoModelForCausalLM.from_config(config, dtype=getattr(torch, dtype)).eval()
     model.generation_config.eos_token_id = None
     model.generation_config.pad_token_id = None

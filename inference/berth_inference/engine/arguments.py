@@ -9,6 +9,7 @@ from transformers import GenerationConfig
 
 from berth_inference.engine.interface import ModelInfo
 from berth_inference.engine.request import GenerationRequest, SamplingParams
+from berth_inference.engine.tool_calls import ToolFormat
 
 # Names under which architectures state how many positions they know, most common first.
 _CONTEXT_NAMES = ("max_position_embeddings", "n_positions", "max_seq_len", "seq_length", "model_max_length")
@@ -73,7 +74,13 @@ def take_defaults(config: GenerationConfig) -> dict[str, Any]:
     return defaults
 
 
-def model_info(model: Any, tokenizer: Any, names: tuple[str, ...], defaults: dict[str, Any]) -> ModelInfo:
+def model_info(
+    model: Any,
+    tokenizer: Any,
+    names: tuple[str, ...],
+    defaults: dict[str, Any],
+    tools: ToolFormat | None,
+) -> ModelInfo:
     """What a model and its tokenizer say of themselves."""
     config = model.config.get_text_config()
     stop = defaults.get("eos_token_id", tokenizer.eos_token_id)
@@ -91,4 +98,5 @@ def model_info(model: Any, tokenizer: Any, names: tuple[str, ...], defaults: dic
         dtype=str(model.dtype).removeprefix("torch."),
         device=str(model.device),
         defaults=defaults,
+        tool_format=tools,
     )

@@ -9,7 +9,12 @@ from typing import Any
 from jinja2.exceptions import TemplateError
 
 from berth_inference.engine.interface import ChatMessage
+from berth_inference.engine.tool_template import for_template, tool_format
 from berth_inference.errors import invalid
+
+# A template is a program that is given what the client sent: a tool without the description that it adds
+# to a text, say, is a TypeError.
+_TEMPLATE_ERRORS = (TemplateError, TypeError, ValueError, LookupError, AttributeError)
 
 
 class TokenizerCodec:
@@ -22,6 +27,7 @@ class TokenizerCodec:
 
     def __init__(self, tokenizer: Any) -> None:
         self._tokenizer = tokenizer
+        self.tool_format = tool_format(tokenizer)
         self._lock = threading.Lock()
 
     def encode(self, text: str) -> list[int]:
@@ -30,16 +36,17 @@ class TokenizerCodec:
             ids: list[int] = self._tokenizer(text, verbose=False)["input_ids"]
         return ids
 
-    def encode_chat(self, messages: Sequence[ChatMessage]) -> list[int]:
+    def encode_chat(self, messages: Sequence[ChatMessage], tools: Sequence[dict[str, Any]] = ()) -> list[int]:
         """Token ids of a conversation, ready for the assistant's turn or within its last one."""
         if self._tokenizer.chat_template is None:
             raise invalid(
                 "messages",
                 "cannot be used: this model has no chat template. Send the whole text as prompt instead",
             )
+        self._check_tools(messages, tools)
         try:
-            return self._render(messages)
-        except TemplateError as error:
+            return self._render(messages, tools)
+        except _TEMPLATE_ERRORS as error:
             # Some models' templates know no system role. What it says then opens the first user turn.
             merged = _system_into_user(messages)
             if merged is None:
@@ -47,15 +54,31 @@ class TokenizerCodec:
                     "messages", f"cannot be rendered by this model's chat template: {error}"
                 ) from None
         try:
-            return self._render(merged)
-        except TemplateError as error:
+            return self._render(merged, tools)
+        except _TEMPLATE_ERRORS as error:
             raise invalid("messages", f"cannot be rendered by this model's chat template: {error}") from None
 
-    def _render(self, messages: Sequence[ChatMessage]) -> list[int]:
+    def _check_tools(self, messages: Sequence[ChatMessage], tools: Sequence[dict[str, Any]]) -> None:
+        """Templates that know no tools leave them out in silence."""
+        if self.tool_format is None:
+            if tools:
+                raise invalid(
+                    "tools",
+                    "cannot be used: this model's chat template has no tools, or none that can be read.",
+                )
+            if any(message.get("tool_calls") for message in messages):
+                raise invalid(
+                    "messages", "hold calls of tools, which this model's chat template does not know."
+                )
+        if messages[-1].get("tool_calls"):
+            raise invalid("messages", "end with a call of tools: add a message of role tool with its result.")
+
+    def _render(self, messages: Sequence[ChatMessage], tools: Sequence[dict[str, Any]]) -> list[int]:
         continued = messages[-1]["role"] == "assistant"
         with self._lock:
             rendered = self._tokenizer.apply_chat_template(
-                list(messages),
+                for_template(messages),
+                tools=list(tools) or None,
                 add_generation_prompt=not continued,
                 continue_final_message=continued,
                 return_dict=True,

@@ -4,17 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypedDict
+from typing import Any, NotRequired, Protocol, TypedDict
 
+from berth_inference.engine.grammar import Grammar
 from berth_inference.engine.request import GenerationRequest
 from berth_inference.engine.stream import EventStream
+from berth_inference.engine.tool_calls import ToolFormat
 
 
 class ChatMessage(TypedDict):
-    """One turn of a conversation."""
+    """One turn of a conversation.
+
+    `content` is empty where the assistant only calls tools. The rest is for models that know tools,
+    in the OpenAI API's form, which whoever makes a message has checked: `tool_calls` of the
+    assistant (`id`, `type`, and `function` with `name` and `arguments`, JSON text), and of the role
+    `tool`, which brings a result, the call's id and the tool's name.
+    """
 
     role: str
     content: str
+    tool_calls: NotRequired[list[dict[str, Any]]]
+    tool_call_id: NotRequired[str]
+    name: NotRequired[str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +42,13 @@ class ModelInfo:
     device: str
     defaults: dict[str, Any]
     """The generation arguments that the model's publisher set, by their transformers name."""
+    tool_format: ToolFormat | None = None
+    """How the model writes calls of tools; None if its chat template knows none that can be read."""
+
+    @property
+    def has_tools(self) -> bool:
+        """Whether a conversation can offer tools."""
+        return self.tool_format is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,11 +67,12 @@ class Codec(Protocol):
         """Token ids of a prompt, with the special tokens that the tokenizer adds by itself."""
         ...
 
-    def encode_chat(self, messages: Sequence[ChatMessage]) -> list[int]:
+    def encode_chat(self, messages: Sequence[ChatMessage], tools: Sequence[dict[str, Any]] = ()) -> list[int]:
         """Token ids of a conversation through the model's chat template, ready for the answer.
 
-        A conversation that ends with an assistant turn is continued within that turn. Raises
-        `BerthError` where the template cannot render it.
+        A conversation that ends with an assistant turn is continued within that turn. `tools` are
+        offered to the model, in the OpenAI API's form. Raises `BerthError` where the template cannot
+        render it, of `tools` or `messages`.
         """
         ...
 
@@ -87,10 +106,20 @@ class Engine(Protocol):
         """How busy it is at this moment, to the precision of a glance. Never waits."""
         ...
 
+    def prepare(self, grammar: Grammar) -> None:
+        """Find out whether a grammar can be enforced, before a request with it is submitted.
+
+        Raises `BerthError`: INVALID, of `response_format`, with the reason. Blocks for a millisecond,
+        and for seconds the first time: call it in a thread, as the codec. `submit` does not repeat
+        it, so that an error that it would have told comes through the stream instead.
+        """
+        ...
+
     def submit(self, request: GenerationRequest) -> EventStream:
         """Queue a request; call on the event loop that will read the stream.
 
-        Raises `BerthError`: OVERLOADED when the queue is full, UNAVAILABLE after `drain` began.
+        Raises `BerthError`: OVERLOADED when the queue is full, UNAVAILABLE after `drain` began,
+        INVALID where arguments cannot go together.
         """
         ...
 

@@ -9,6 +9,7 @@ import torch
 from transformers import LogitsProcessor
 
 from berth_inference.engine.request import SamplingParams
+from berth_inference.errors import BerthError, invalid
 
 
 class OccurrencePenalty(LogitsProcessor):  # type: ignore[misc, unused-ignore]  # transformers is untyped
@@ -47,3 +48,8 @@ def own_processors(sampling: SamplingParams, prompt: int, device: Any) -> list[A
     if sampling.presence_penalty or sampling.frequency_penalty:
         own.append(OccurrencePenalty(prompt, sampling.presence_penalty, sampling.frequency_penalty))
     return own
+
+
+def every_token_forbidden() -> BerthError:
+    """What a request is told whose arguments leave nothing to choose from."""
+    return invalid(None, "These arguments together forbid every token; relax one of them.")

@@ -15,14 +15,16 @@ from transformers import LogitsProcessorList, StoppingCriteriaList
 
 from berth_inference.engine.arguments import generation_config, model_info, take_defaults
 from berth_inference.engine.codec import TokenizerCodec
+from berth_inference.engine.constraint import GrammarCompiler, GrammarProcessor, check_combination
 from berth_inference.engine.events import Finished, FinishReason, TokenEvent
+from berth_inference.engine.grammar import Grammar
 from berth_inference.engine.interface import ModelInfo, Occupancy
 from berth_inference.engine.observer import Cancelled, StepObserver, StopStrings
-from berth_inference.engine.penalties import own_processors
+from berth_inference.engine.penalties import every_token_forbidden, own_processors
 from berth_inference.engine.request import GenerationRequest
 from berth_inference.engine.scoring import token_logprobs
 from berth_inference.engine.stream import EventStream
-from berth_inference.errors import BerthError, ErrorKind, invalid
+from berth_inference.errors import BerthError, ErrorKind
 
 _log = logging.getLogger(__name__)
 
@@ -51,7 +53,8 @@ class PipelineEngine:
         self._model = pipeline.model.eval()
         self._codec = TokenizerCodec(pipeline.tokenizer)
         defaults = take_defaults(pipeline.model.generation_config)
-        self._info = model_info(pipeline.model, pipeline.tokenizer, names, defaults)
+        self._info = model_info(pipeline.model, pipeline.tokenizer, names, defaults, self._codec.tool_format)
+        self.grammars = GrammarCompiler(pipeline.tokenizer, self._info)
         self._max_queued = max_queued
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
@@ -79,8 +82,13 @@ class PipelineEngine:
         running = min(admitted, 1)
         return Occupancy(running=running, waiting=admitted - running)
 
+    def prepare(self, grammar: Grammar) -> None:
+        """Raise `BerthError` if a grammar cannot be enforced. Blocks, for seconds the first time."""
+        self.grammars.check(grammar)
+
     def submit(self, request: GenerationRequest) -> EventStream:
         """Queue a request. Raises `BerthError` when draining or when too many wait already."""
+        check_combination(request)
         job = _Job(request, EventStream(asyncio.get_running_loop()))
         with self._lock:
             if self._draining:
@@ -161,11 +169,11 @@ class PipelineEngine:
                     retry_after=1,
                 )
             )
+        except BerthError as error:
+            job.stream.publish(error)
         except Exception as error:
             if "probability tensor contains" in str(error):
-                job.stream.publish(
-                    invalid(None, "These arguments together forbid every token; relax one of them.")
-                )
+                job.stream.publish(every_token_forbidden())
                 return
             _log.exception("a generation failed")
             job.stream.publish(
@@ -188,9 +196,7 @@ class PipelineEngine:
                 prompt,
                 attention_mask=torch.ones_like(prompt),
                 generation_config=generation_config(request),
-                logits_processor=LogitsProcessorList(
-                    own_processors(request.sampling, len(request.prompt), self._model.device)
-                ),
+                logits_processor=LogitsProcessorList(self._processors(request)),
                 stopping_criteria=StoppingCriteriaList([observer]),
             )
         except Cancelled:
@@ -209,6 +215,13 @@ class PipelineEngine:
             observer.finish_row(row, reason)
             total += len(sequence)
         stream.publish(Finished(len(request.prompt), total))
+
+    def _processors(self, request: GenerationRequest) -> list[Any]:
+        own = own_processors(request.sampling, len(request.prompt), self._model.device)
+        if request.grammar is not None:
+            followers = self.grammars.followers(request.grammar, request.stop_token_ids, request.n)
+            own.append(GrammarProcessor(len(request.prompt), followers))
+        return own
 
 
 def _ended(

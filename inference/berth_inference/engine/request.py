@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from berth_inference.engine.grammar import Grammar
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SamplingParams:
@@ -44,7 +46,8 @@ class GenerationRequest:
     the sequence), by one of the `stop` strings (part of it too: cutting it off is the dialect's
     choice), or after `max_seconds` of generation. `seed` makes sampling repeatable. With `logprobs`
     each token comes with its natural log-probability under the model, before penalties and
-    sampling arguments, and with those of the `top_logprobs` likeliest tokens at its position.
+    sampling arguments, and with those of the `top_logprobs` likeliest tokens at its position. Text that
+    has ended by a stop token is within the `grammar`; text cut short is the beginning of such a text.
     """
 
     prompt: tuple[int, ...]
@@ -59,3 +62,4 @@ class GenerationRequest:
     max_seconds: float | None = None
     logprobs: bool = False
     top_logprobs: int = 0
+    grammar: Grammar | None = None

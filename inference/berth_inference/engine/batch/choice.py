@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -9,13 +10,14 @@ import torch
 
 from berth_inference.engine.arguments import generation_config
 from berth_inference.engine.batch.candidates import Narrowing
+from berth_inference.engine.constraint import GrammarCompiler, GrammarProcessor
 from berth_inference.engine.penalties import own_processors
 from berth_inference.engine.request import GenerationRequest
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Choice:
-    """transformers' `processors` change a row's logits; what is sampled from them the rest says.
+    """transformers' `processors`, one list for each row, change its logits; the rest says how to sample.
 
     The numbers are those of transformers, and neutral where `processors` see to them.
     """
@@ -25,7 +27,7 @@ class Choice:
     top_k: int
     top_p: float
     min_p: float
-    processors: Any
+    processors: Sequence[Any]
     tolerates_invalid: bool
 
     @property
@@ -34,8 +36,8 @@ class Choice:
         return Narrowing(self.temperature, self.top_k, self.top_p, self.min_p)
 
 
-def choice(request: GenerationRequest, model: Any) -> Choice:
-    """What `generate` would do with this request. Raises ValueError where it would."""
+def choice(request: GenerationRequest, model: Any, grammars: GrammarCompiler) -> Choice:
+    """What `generate` would do with this request. Raises ValueError where it would, and `BerthError`."""
     sampling = request.sampling
     # Typical sampling stays with transformers: it orders tokens by something else than likelihood. So
     # does a seeded nucleus of the whole vocabulary: its edge depends on the order of a long sum's
@@ -49,12 +51,23 @@ def choice(request: GenerationRequest, model: Any) -> Choice:
         top_k=sampling.top_k if fast else 0,
         top_p=sampling.top_p if fast else 1.0,
         min_p=sampling.min_p if fast else 0.0,
-        processors=_processors(remaining, model),
+        processors=_processors_of_rows(remaining, request.n, model, grammars),
         tolerates_invalid=sampling.remove_invalid_values,
     )
 
 
-def _processors(request: GenerationRequest, model: Any) -> Any:
+def _processors_of_rows(
+    request: GenerationRequest, rows: int, model: Any, grammars: GrammarCompiler
+) -> Sequence[Any]:
+    """Only a grammar keeps a state; without one, all rows share their processors."""
+    if request.grammar is None:
+        return [_processors(request, model, [])] * rows
+    followers = grammars.followers(request.grammar, request.stop_token_ids, rows)
+    prompt = len(request.prompt)
+    return [_processors(request, model, [GrammarProcessor(prompt, [each])]) for each in followers]
+
+
+def _processors(request: GenerationRequest, model: Any, last: Sequence[Any]) -> Any:
     """transformers' own processors, put together as `generate` does it."""
     prompt = torch.tensor([request.prompt], device=model.device)
     config, _ = model._prepare_generation_config(generation_config(request))
@@ -65,7 +78,7 @@ def _processors(request: GenerationRequest, model: Any) -> Any:
         generation_config=config,
         input_ids_seq_length=len(request.prompt),
         encoder_input_ids=prompt,
-        logits_processor=own_processors(request.sampling, len(request.prompt), model.device),
+        logits_processor=[*own_processors(request.sampling, len(request.prompt), model.device), *last],
         device=model.device,
         model_kwargs={"attention_mask": torch.ones_like(prompt)},
     )

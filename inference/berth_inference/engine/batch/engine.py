@@ -26,6 +26,8 @@ from berth_inference.engine.batch.sampler import Sampler
 from berth_inference.engine.batch.scheduler import BatchLimits, Demand, Scheduler
 from berth_inference.engine.batch.self_test import why_not_batchable
 from berth_inference.engine.codec import TokenizerCodec
+from berth_inference.engine.constraint import check_combination
+from berth_inference.engine.grammar import Grammar
 from berth_inference.engine.interface import ModelInfo, Occupancy
 from berth_inference.engine.observer import StopStrings
 from berth_inference.engine.pipeline import PipelineEngine
@@ -126,8 +128,13 @@ class BatchEngine:
             kv_usage=min(1.0, self._scheduler.cells / cells) if cells else 0.0,
         )
 
+    def prepare(self, grammar: Grammar) -> None:
+        """Raise `BerthError` if a grammar cannot be enforced. Blocks, for seconds the first time."""
+        self._exclusive.prepare(grammar)
+
     def submit(self, request: GenerationRequest) -> EventStream:
         """Queue a request. Raises `BerthError` when draining, when too many wait, or if it never fits."""
+        check_combination(request)
         if self._lanes.lane(request) is Lane.EXCLUSIVE:
             return self._submit_exclusive(request)
         key = next(self._keys)
@@ -246,7 +253,11 @@ class BatchEngine:
 
     def _job(self, key: int, request: GenerationRequest, stream: EventStream) -> Job | None:
         try:
-            chosen = choice(request, self._model)
+            chosen = choice(request, self._model, self._exclusive.grammars)
+        except BerthError as error:
+            stream.publish(error)
+            self._close_stream(key)
+            return None
         except (ValueError, TypeError, RuntimeError, IndexError) as error:
             _log.info("a request's arguments were refused", exc_info=True)
             stream.publish(invalid(None, f"These arguments cannot be applied: {str(error)[:300]}"))

@@ -9,6 +9,7 @@ import torch
 
 from berth_inference.engine.batch.candidates import candidates
 from berth_inference.engine.batch.job import Job, Row
+from berth_inference.engine.penalties import every_token_forbidden
 from berth_inference.errors import BerthError, ErrorKind, invalid
 
 Pair = tuple[Job, Row]
@@ -41,11 +42,12 @@ class Sampler:
         """
         chosen: list[Chosen | None] = [None] * len(pairs)
         for index, (job, row) in enumerate(pairs):
-            if job.choice.processors:
+            processors = job.choice.processors[row.index]
+            if processors:
                 try:
-                    logits[index] = job.choice.processors(
-                        row.ids.to(logits.device), logits[index : index + 1]
-                    )[0]
+                    logits[index] = processors(row.ids.to(logits.device), logits[index : index + 1])[0]
+                except BerthError as error:
+                    chosen[index] = Chosen(error=error)
                 except (RuntimeError, ValueError, IndexError) as error:
                     chosen[index] = Chosen(error=_failed(error))
         best, greedy = logits.max(dim=-1)  # a NaN wins, so this sees one anywhere in the row
@@ -131,7 +133,7 @@ def _rows(logits: torch.Tensor, indices: Sequence[int]) -> torch.Tensor:
 
 def _not_finite(best: float) -> BerthError:
     if best == float("-inf"):
-        return invalid(None, "These arguments together forbid every token; relax one of them.")
+        return every_token_forbidden()
     return BerthError(
         ErrorKind.INTERNAL, "The model produced numbers that are not finite; the answer was given up."
     )
