@@ -5,11 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-import torch
-
-from berth_inference.engine.arguments import generation_config
 from berth_inference.engine.batch.candidates import Narrowing
-from berth_inference.engine.penalties import own_processors
+from berth_inference.engine.processors import logits_processors
 from berth_inference.engine.request import GenerationRequest
 
 
@@ -49,23 +46,6 @@ def choice(request: GenerationRequest, model: Any) -> Choice:
         top_k=sampling.top_k if fast else 0,
         top_p=sampling.top_p if fast else 1.0,
         min_p=sampling.min_p if fast else 0.0,
-        processors=_processors(remaining, model),
+        processors=logits_processors(remaining, model),
         tolerates_invalid=sampling.remove_invalid_values,
-    )
-
-
-def _processors(request: GenerationRequest, model: Any) -> Any:
-    """transformers' own processors, put together as `generate` does it."""
-    prompt = torch.tensor([request.prompt], device=model.device)
-    config, _ = model._prepare_generation_config(generation_config(request))
-    model._prepare_special_tokens(config, kwargs_has_attention_mask=True, device=model.device)
-    config.max_length = len(request.prompt) + request.max_new_tokens
-    config.min_length = 0  # the minimum of new tokens says the same
-    return model._get_logits_processor(
-        generation_config=config,
-        input_ids_seq_length=len(request.prompt),
-        encoder_input_ids=prompt,
-        logits_processor=own_processors(request.sampling, len(request.prompt), model.device),
-        device=model.device,
-        model_kwargs={"attention_mask": torch.ones_like(prompt)},
     )
