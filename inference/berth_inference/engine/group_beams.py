@@ -1,7 +1,7 @@
 """Diverse beam search: groups of beams that shun the tokens which the groups before them took.
 
 The algorithm is that of Vijayakumar et al. 2016 (arXiv 1610.02424) with Hamming diversity; where it
-leaves a choice, transformers 4's is taken (docs/adr/NUMBER).
+leaves a choice, transformers 4's is taken (docs/adr/0007).
 """
 
 from __future__ import annotations
@@ -74,8 +74,8 @@ class _Search:
             for row in rows:
                 self._found[group].add(self._new_tokens(row), self._totals[row])
         found = [hypothesis for group in self._found for hypothesis in group.kept]
-        # Of equals the one that was found last, as it has always been.
-        ranked = reversed(sorted(found, key=lambda hypothesis: hypothesis.score))
+        found.reverse()  # of equals the one that was found last goes first, as it has always been
+        ranked = sorted(found, key=lambda hypothesis: hypothesis.score, reverse=True)
         return [list(hypothesis.tokens) for hypothesis in ranked][: self._request.n]
 
     def _step(self, running: dict[int, range], length: int) -> dict[int, range]:

@@ -75,4 +75,4 @@ class Hypotheses:
         return min(self.kept, key=lambda hypothesis: hypothesis.score)
 
     def _score(self, total: float, length: int) -> float:
-        return total / length**self._power
+        return total / float(length**self._power)

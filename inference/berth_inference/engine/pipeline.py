@@ -44,7 +44,8 @@ class PipelineEngine:
     that were made here rather than through `pipeline(text)`, because the pipeline passes
     `max_length` to the tokenizer too and so truncates long prompts, offers no hook to cancel or to
     stream several sequences, and forwards any keyword to `generate`, some of which run code. In
-    float32 the tokens equal those of `model.generate` with the same arguments.
+    float32 the tokens equal those of `model.generate` with the same arguments. Groups of beams, which
+    `generate` does not do any more, are searched by `search_in_groups`.
     """
 
     def __init__(self, pipeline: Any, *, names: tuple[str, ...], max_queued: int) -> None:
