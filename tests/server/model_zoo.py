@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from typing import Any
 
 VOCABULARY = 128
@@ -102,6 +103,17 @@ def make_model(name: str, dtype: str = "float32", **changes: Any) -> Any:
     model.generation_config.pad_token_id = None
     model.generation_config.bos_token_id = None
     return model
+
+
+def pin(model: Any) -> None:
+    """Weights that depend on nothing but their names, so that what a model says can be written down."""
+    import torch
+
+    for name, weights in model.named_parameters():
+        if weights.dim() > 1:
+            source = random.Random(name)
+            values = [source.random() - 0.5 for _ in range(weights.numel())]
+            weights.data = torch.tensor(values).reshape(weights.shape)
 
 
 def make_pipeline(name: str, dtype: str = "float32") -> Any:

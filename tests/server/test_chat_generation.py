@@ -119,6 +119,45 @@ def test_a_request_never_changes_the_next(client: Any) -> None:
     assert _tokens(client, do_sample=False, max_new_tokens=30) == before
 
 
+GROUPS = {"num_beams": 4, "num_beam_groups": 2, "diversity_penalty": 2.0, "num_return_sequences": 4}
+
+
+class TestGroupsOfBeams:
+    def test_with_a_penalty_the_texts_are_not_those_of_plain_beams(self, client: Any) -> None:
+        plain = _chat(client, num_beams=4, num_return_sequences=4, max_new_tokens=30)["Results"]
+        grouped = _chat(client, **GROUPS, max_new_tokens=30)["Results"]
+        assert len(grouped) == 4
+        assert set(grouped) != set(plain)
+
+    def test_groups_begin_differently_where_plain_beams_begin_alike(self, client: Any) -> None:
+        asked = {"max_new_tokens": 30, "min_new_tokens": 30}
+        plain = _tokens(client, num_beams=4, num_return_sequences=4, **asked)
+        grouped = _tokens(client, **{**GROUPS, "num_beam_groups": 4, "diversity_penalty": 50.0}, **asked)
+        assert len({tuple(row[:2]) for row in plain}) < 4
+        assert len({row[0] for row in grouped}) == 4
+
+    def test_a_larger_penalty_gives_other_texts(self, client: Any) -> None:
+        asked = {**GROUPS, "max_new_tokens": 30}
+        assert _tokens(client, **{**asked, "diversity_penalty": 0.01}) != _tokens(client, **asked)
+
+    def test_more_groups_give_other_texts(self, client: Any) -> None:
+        asked = {**GROUPS, "max_new_tokens": 30}
+        assert _tokens(client, **{**asked, "num_beam_groups": 4}) != _tokens(client, **asked)
+
+    def test_a_stop_string_ends_each_text(self, client: Any) -> None:
+        body = {"return_full_text": False}
+        plain = _chat(client, body, **GROUPS, min_new_tokens=20)["Results"][0]
+        stop = plain[len(plain) // 2 :][:2]
+        stopped = _chat(client, body, **GROUPS, min_new_tokens=20, stop_strings=[stop])["Results"]
+        assert any(stop in text for text in stopped)
+        assert all(stop not in text[: -len(stop) - 4] for text in stopped)
+
+    def test_one_group_without_a_penalty_is_plain_beam_search(self, client: Any) -> None:
+        asked = {"num_beams": 4, "max_new_tokens": 20}
+        neutral = {"num_beam_groups": 1, "diversity_penalty": 0.0}
+        assert _tokens(client, **asked, **neutral) == _tokens(client, **asked)
+
+
 class TestLengths:
     def test_without_a_limit_200_new_tokens_are_allowed_whatever_the_prompt(self, client: Any) -> None:
         assert len(_tokens(client, min_new_tokens=200)[0]) == 200
@@ -256,11 +295,15 @@ class TestSeveralSequences:
 
 
 class TestDetails:
-    @pytest.mark.parametrize("beams", [1, 3])
-    def test_scores_are_the_models_log_probabilities(self, client: Any, reference: Any, beams: int) -> None:
-        details = _chat(client, output_scores=True, do_sample=False, num_beams=beams, max_new_tokens=90)[
-            "details"
-        ]
+    @pytest.mark.parametrize(
+        "beams",
+        [{}, {"num_beams": 3}, {"num_beams": 4, "num_beam_groups": 2, "diversity_penalty": 1.0}],
+        ids=["greedy", "beams", "groups of beams"],
+    )
+    def test_scores_are_the_models_log_probabilities(
+        self, client: Any, reference: Any, beams: dict[str, Any]
+    ) -> None:
+        details = _chat(client, output_scores=True, do_sample=False, max_new_tokens=90, **beams)["details"]
         sequence = details["sequences"][0]
         prompt = reference.tokenizer(PROMPT)["input_ids"]
         ids = torch.tensor([prompt + sequence["token_ids"]])

@@ -54,8 +54,52 @@ WRONG_VALUES: dict[str, tuple[dict[str, Any], str, str]] = {
         "num_return_sequences",
         "2 beams",
     ),
-    "beam groups": ({"num_beam_groups": 2, "num_beams": 4}, "num_beam_groups", "use num_beams"),
-    "diversity penalty": ({"diversity_penalty": 0.5}, "diversity_penalty", "use num_beams"),
+    "groups without a penalty": (
+        {"num_beam_groups": 2, "num_beams": 4},
+        "num_beam_groups",
+        "diversity_penalty",
+    ),
+    "groups of unequal size": (
+        {"num_beam_groups": 2, "num_beams": 3, "diversity_penalty": 0.5},
+        "num_beam_groups",
+        "num_beams a multiple of 2",
+    ),
+    "more groups than beams": (
+        {"num_beam_groups": 4, "num_beams": 2, "diversity_penalty": 0.5},
+        "num_beam_groups",
+        "num_beams is 2",
+    ),
+    "groups without beams": (
+        {"num_beam_groups": 2, "diversity_penalty": 0.5},
+        "num_beam_groups",
+        "num_beams is 1",
+    ),
+    "groups that sample": (
+        {"num_beam_groups": 2, "num_beams": 4, "diversity_penalty": 0.5, "do_sample": True},
+        "num_beam_groups",
+        "do_sample false",
+    ),
+    "groups at a temperature": (
+        {"num_beam_groups": 2, "num_beams": 4, "diversity_penalty": 0.5, "temperature": 0.5},
+        "num_beam_groups",
+        "do_sample false",
+    ),
+    "negative number of groups": ({"num_beam_groups": -1}, "num_beam_groups", "greater than or equal to 0"),
+    "negative diversity penalty": (
+        {"num_beam_groups": 2, "num_beams": 4, "diversity_penalty": -1},
+        "diversity_penalty",
+        "greater than or equal to 0",
+    ),
+    "a diversity penalty without groups": (
+        {"diversity_penalty": 0.5},
+        "diversity_penalty",
+        "num_beam_groups",
+    ),
+    "a diversity penalty with one group": (
+        {"diversity_penalty": 0.5, "num_beam_groups": 1, "num_beams": 4},
+        "diversity_penalty",
+        "num_beam_groups",
+    ),
     "contrastive search": ({"penalty_alpha": 0.6}, "penalty_alpha", "use repetition_penalty"),
     "constrained beams": ({"force_words_ids": [[5]]}, "force_words_ids", "constrained beam search"),
     "low memory": ({"low_memory": True}, "low_memory", "not supported"),
@@ -87,6 +131,9 @@ def test_a_value_that_cannot_be_served_is_a_400_that_names_it(
 
 NEUTRAL: dict[str, dict[str, Any]] = {
     "no beam groups": {"num_beam_groups": 1, "diversity_penalty": 0.0},
+    "no beam groups, said as nothing": {"num_beam_groups": 0, "diversity_penalty": 0},
+    "no beam groups, said as null": {"num_beam_groups": None, "diversity_penalty": None, "num_beams": 3},
+    "beam groups": {"num_beam_groups": 2, "num_beams": 4, "diversity_penalty": 1},
     "integers where floats are meant": {
         "temperature": 2,
         "top_p": 1,

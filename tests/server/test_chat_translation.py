@@ -24,6 +24,8 @@ INFO = ModelInfo(
     device="cpu",
     defaults={},
 )
+# What a publisher may set.
+GROUPED = {"num_beams": 4, "num_beam_groups": 2, "diversity_penalty": 0.5}
 LIMITS = Limits(max_prompt_tokens=None, max_output_tokens=500, max_beams=8, max_sequences=8)
 
 
@@ -51,6 +53,17 @@ def _translate(
         ({"do_sample": False}, {"do_sample": True}, {"do_sample": False}),
         ({"num_beams": 4}, {}, {"do_sample": False, "num_beams": 4}),
         ({"num_beams": 4, "temperature": 0.5}, {}, {"do_sample": True, "num_beams": 4}),
+        (
+            {"num_beams": 4, "num_beam_groups": 2, "diversity_penalty": 1},
+            {},
+            {"do_sample": False, "num_beam_groups": 2, "diversity_penalty": 1.0},
+        ),
+        ({"num_beam_groups": 0}, {}, {"num_beam_groups": 1}),
+        ({}, GROUPED, {"do_sample": False, **GROUPED}),
+        ({"num_beams": 3}, GROUPED, {"num_beams": 3, "num_beam_groups": 1, "diversity_penalty": 0.0}),
+        ({"diversity_penalty": 0}, GROUPED, {"num_beam_groups": 1, "diversity_penalty": 0.0}),
+        ({"do_sample": True}, GROUPED, {"do_sample": True, "num_beam_groups": 1, "diversity_penalty": 0.0}),
+        ({}, {"diversity_penalty": 0.5}, {"num_beam_groups": 1, "diversity_penalty": 0.0}),
         ({}, {"repetition_penalty": 1.2}, {"do_sample": True, "top_k": 10, "repetition_penalty": 1.2}),
         ({"repetition_penalty": 1}, {"repetition_penalty": 1.2}, {"repetition_penalty": 1.0}),
         ({}, {"bad_words_ids": [[1], [2, 3]]}, {"bad_words_ids": ((1,), (2, 3))}),
@@ -69,6 +82,13 @@ def _translate(
         "an explicit false beats the publisher",
         "beams alone mean beam search",
         "beams with a temperature mean sampling beams",
+        "groups of beams are searched",
+        "no groups are one",
+        "a publisher's groups apply",
+        "a publisher's groups are not for other beams",
+        "a request can switch a publisher's groups off",
+        "a publisher's groups are not for sampling",
+        "a publisher's penalty between no groups has no effect",
         "a publisher's penalty does not touch sampling",
         "a request can switch a publisher's penalty off",
         "a publisher's bad words apply",

@@ -94,10 +94,20 @@ async def test_beams_come_whole_and_best_first(engine: PipelineEngine) -> None:
     assert events[-1] == Finished(10, 12)
 
 
-@pytest.mark.parametrize("beams", [1, 4], ids=["sampling", "beam search"])
-async def test_cancelling_ends_a_running_generation_within_a_step(engine: PipelineEngine, beams: int) -> None:
-    stream = engine.submit(_request(240, sampling=SamplingParams(num_beams=beams)))
-    if beams == 1:
+@pytest.mark.parametrize(
+    "sampling",
+    [
+        SamplingParams(),
+        SamplingParams(num_beams=4),
+        SamplingParams(num_beams=4, num_beam_groups=2, diversity_penalty=1.0),
+    ],
+    ids=["greedy", "beam search", "groups of beams"],
+)
+async def test_cancelling_ends_a_running_generation_within_a_step(
+    engine: PipelineEngine, sampling: SamplingParams
+) -> None:
+    stream = engine.submit(_request(240, sampling=sampling))
+    if sampling.num_beams == 1:
         await _first_token(stream)
     stream.cancel()
     events = [event async for event in stream]

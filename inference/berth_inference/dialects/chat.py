@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import TypeVar
 
-from berth_inference.dialects.sampling import publisher_sampling
+from berth_inference.dialects.chat_sampling import sampling_params
 from berth_inference.dialects.text import check_text
 from berth_inference.engine.admission import Limits, admit, check_prompt
 from berth_inference.engine.interface import ModelInfo
-from berth_inference.engine.request import GenerationRequest, SamplingParams
+from berth_inference.engine.request import GenerationRequest
 from berth_inference.errors import BerthError, invalid
 from berth_inference.schemas.chat import ChatRequest, GenerateKwargs
 
@@ -18,21 +18,6 @@ _T = TypeVar("_T")
 # New tokens of a request that sets no limit: the length that the API has always documented, counted
 # without the prompt, so that a long prompt is not a failure.
 DEFAULT_NEW_TOKENS = 200
-
-# What each argument asks for when it asks for nothing; anything else means that sampling is wanted.
-_NEUTRAL_SAMPLING: dict[str, Any] = {
-    "temperature": 1.0,
-    "top_k": 0,
-    "top_p": 1.0,
-    "min_p": 0.0,
-    "typical_p": 1.0,
-}
-
-# The API's documented defaults, for models whose publisher says nothing of sampling.
-_API_DEFAULTS: dict[str, Any] = {"do_sample": True, "top_k": 10}
-
-# transformers' own default, which publishers who set other sampling arguments count on.
-_LIBRARY_TOP_K = 50
 
 _NAMES = {
     "prompt": "prompt",
@@ -44,6 +29,8 @@ _NAMES = {
         name: f"generate_kwargs.{name}"
         for name in (
             "num_beams",
+            "num_beam_groups",
+            "diversity_penalty",
             "bad_words_ids",
             "forced_bos_token_id",
             "forced_eos_token_id",
@@ -86,7 +73,7 @@ def to_request(
             max_new_tokens=new_tokens,
             min_new_tokens=_min_new_tokens(arguments, len(prompt) - prefix_tokens),
             n=_first(arguments.num_return_sequences, 1),
-            sampling=_sampling(arguments, info),
+            sampling=sampling_params(arguments, info),
             stop=arguments.stop_strings or (),
             stop_token_ids=_first(arguments.eos_token_id, info.stop_token_ids),
             pad_token_id=_first(arguments.pad_token_id, info.pad_token_id),
@@ -163,21 +150,3 @@ def _min_new_tokens(arguments: GenerateKwargs, prompt: int) -> int:
     if arguments.min_new_tokens is not None:
         return arguments.min_new_tokens
     return max(0, _first(arguments.min_length, 0) - prompt)
-
-
-def _sampling(arguments: GenerateKwargs, info: ModelInfo) -> SamplingParams:
-    """The request's own arguments, then the model's, then the API's."""
-    names = SamplingParams.__dataclass_fields__
-    given = {name: value for name in names if (value := getattr(arguments, name, None)) is not None}
-    publisher = publisher_sampling(info)
-    base = dict(_API_DEFAULTS)
-    if publisher.keys() & {"do_sample", *_NEUTRAL_SAMPLING}:
-        base = {"do_sample": True, "top_k": _LIBRARY_TOP_K}
-    values = {**base, **publisher, **given}
-    if "do_sample" not in given:
-        asks_to_sample = any(given.get(name, plain) != plain for name, plain in _NEUTRAL_SAMPLING.items())
-        if asks_to_sample:
-            values["do_sample"] = True
-        elif values.get("num_beams", 1) > 1:
-            values["do_sample"] = False
-    return SamplingParams(**values)

@@ -185,6 +185,8 @@ def _documented(body: GenerateRequest) -> dict[str, Any]:
         "top_k": max(0, body.top_k or 0),
         "min_p": body.min_p or 0.0,
         "num_beams": 1,
+        "num_beam_groups": 1,
+        "diversity_penalty": 0.0,
         "length_penalty": 1.0,
         "early_stopping": False,
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from berth_inference.dialects.sampling import MIN_TEMPERATURE, publisher_sampling
+from berth_inference.dialects.sampling import BEAM_ARGUMENTS, MIN_TEMPERATURE, publisher_sampling
 from berth_inference.dialects.text import check_text
 from berth_inference.engine.admission import Limits, admit, check_prompt
 from berth_inference.engine.interface import ChatMessage, ModelInfo
@@ -140,10 +140,10 @@ def _request(
 
 def _sampling(body: OpenAIRequest, info: ModelInfo, *, several: bool) -> SamplingParams:
     """The request's arguments, then the publisher's, then OpenAI's: sampling at temperature 1."""
-    publisher = publisher_sampling(info)
     # Beams are no argument of this API.
-    for name in ("num_beams", "length_penalty", "early_stopping"):
-        publisher.pop(name, None)
+    publisher = {
+        name: value for name, value in publisher_sampling(info).items() if name not in BEAM_ARGUMENTS
+    }
     given = {name: value for name in _SAMPLING if (value := getattr(body, name)) is not None}
     values: dict[str, Any] = {"do_sample": True, **publisher, **given}
     if body.temperature is not None:

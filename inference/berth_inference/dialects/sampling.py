@@ -10,6 +10,11 @@ from berth_inference.engine.request import SamplingParams
 MIN_TEMPERATURE = 0.001
 """Below it float32 overflows, and the likeliest token is drawn anyway."""
 
+BEAM_ARGUMENTS = frozenset(
+    {"num_beams", "num_beam_groups", "diversity_penalty", "length_penalty", "early_stopping"}
+)
+"""Arguments of `SamplingParams` that only beam search reads."""
+
 
 def publisher_sampling(info: ModelInfo) -> dict[str, Any]:
     """The arguments of `SamplingParams` that the model's publisher set in generation_config.json."""

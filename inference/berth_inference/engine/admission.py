@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from berth_inference.engine.interface import ModelInfo
-from berth_inference.engine.request import GenerationRequest
+from berth_inference.engine.request import GenerationRequest, SamplingParams
 from berth_inference.errors import invalid
 
 
@@ -23,6 +23,7 @@ def admit(request: GenerationRequest, info: ModelInfo, limits: Limits) -> None:
     """Raises an INVALID `BerthError`, with the engine's name of the argument, for what cannot be served."""
     _check_lengths(request, info, limits)
     _check_rows(request, limits)
+    _check_groups(request.sampling)
     _check_tokens(request, info)
 
 
@@ -74,6 +75,33 @@ def _check_rows(request: GenerationRequest, limits: Limits) -> None:
         raise invalid("n", f"is {request.n}, but greedy decoding has one result: sample, or use beams.")
     if beams > 1 and request.n > beams:
         raise invalid("n", f"is {request.n}, but {beams} beams end in at most {beams} results.")
+
+
+def _check_groups(sampling: SamplingParams) -> None:
+    groups, beams = sampling.num_beam_groups, sampling.num_beams
+    if groups == 1:
+        if sampling.diversity_penalty > 0:
+            raise invalid(
+                "diversity_penalty",
+                "is a penalty between groups of beams, but there is one group: send num_beam_groups above 1, "
+                "and a num_beams that it divides.",
+            )
+        return
+    if beams % groups:
+        raise invalid(
+            "num_beam_groups",
+            f"is {groups}, but groups are equal and num_beams is {beams}: make num_beams a multiple of {groups}.",
+        )
+    if sampling.do_sample:
+        raise invalid(
+            "num_beam_groups",
+            f"is {groups}, but groups of beams are searched and not sampled: send do_sample false.",
+        )
+    if not sampling.diversity_penalty > 0:
+        raise invalid(
+            "num_beam_groups",
+            f"is {groups}, but without a penalty all groups find the same: send diversity_penalty above 0.",
+        )
 
 
 def _check_tokens(request: GenerationRequest, info: ModelInfo) -> None:

@@ -15,6 +15,8 @@ from berth_inference.engine.tool_calls import ToolFormat
 _CONTEXT_NAMES = ("max_position_embeddings", "n_positions", "max_seq_len", "seq_length", "model_max_length")
 # Arguments that transformers does not know: `penalties.py` applies them.
 OWN_ARGUMENTS = ("presence_penalty", "frequency_penalty", "logit_bias")
+# Arguments that transformers knows and only refuses: `group_beams.py` does what they ask for.
+_GROUP_ARGUMENTS = ("num_beam_groups", "diversity_penalty")
 _REQUEST_ARGUMENTS = (
     *(item.name for item in fields(SamplingParams) if item.name not in OWN_ARGUMENTS),
     *("max_length", "min_length", "max_new_tokens", "min_new_tokens", "max_time", "num_return_sequences"),
@@ -33,7 +35,7 @@ def generation_config(request: GenerationRequest) -> GenerationConfig:
     search reads stay at their neutral value otherwise.
     """
     values = asdict(request.sampling)
-    for name in OWN_ARGUMENTS:
+    for name in (*OWN_ARGUMENTS, *_GROUP_ARGUMENTS):
         del values[name]
     if not request.sampling.do_sample:
         values |= {"temperature": 1.0, "top_k": 0, "top_p": 1.0, "min_p": 0.0, "typical_p": 1.0}

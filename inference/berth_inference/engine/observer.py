@@ -39,6 +39,16 @@ class StopStrings:
         return any(string in tail for string in self._strings)
 
 
+def until_end(
+    tokens: list[int], stop_token_ids: Sequence[int], stop: StopStrings
+) -> tuple[list[int], FinishReason]:
+    """A row of `generate`'s rectangle without its padding, and why it ended."""
+    for end in range(1, len(tokens) + 1):
+        if tokens[end - 1] in stop_token_ids or stop.end(tokens[:end]):
+            return tokens[:end], FinishReason.STOP
+    return tokens, FinishReason.LENGTH
+
+
 class StepObserver(StoppingCriteria):  # type: ignore[misc, unused-ignore]  # transformers is untyped
     """Called by `generate` after each step with all rows, shape (rows, tokens so far).
 

@@ -40,6 +40,22 @@ class LogitBias(LogitsProcessor):  # type: ignore[misc, unused-ignore]  # transf
         return scores.index_add(1, self._tokens, self._values.expand(scores.shape[0], -1))
 
 
+class HammingDiversity(LogitsProcessor):  # type: ignore[misc, unused-ignore]  # transformers is untyped
+    """Takes `penalty` from a token's score for each beam that has taken it at the same position.
+
+    `taken` holds those beams' tokens; who runs the beams keeps it.
+    """
+
+    def __init__(self, penalty: float) -> None:
+        self._penalty = penalty
+        self.taken: list[int] = []
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        """Scores of each row less the penalty, (rows, vocabulary)."""
+        taken = torch.tensor(self.taken, dtype=torch.long, device=scores.device)
+        return scores - self._penalty * torch.bincount(taken, minlength=scores.shape[1])
+
+
 def own_processors(sampling: SamplingParams, prompt: int, device: Any) -> list[Any]:
     """What a request asks for beyond transformers, for `generate(logits_processor=...)`."""
     own: list[Any] = []

@@ -18,8 +18,9 @@ from berth_inference.engine.codec import TokenizerCodec
 from berth_inference.engine.constraint import GrammarCompiler, GrammarProcessor, check_combination
 from berth_inference.engine.events import Finished, FinishReason, TokenEvent
 from berth_inference.engine.grammar import Grammar
+from berth_inference.engine.group_beams import search_in_groups
 from berth_inference.engine.interface import ModelInfo, Occupancy
-from berth_inference.engine.observer import Cancelled, StepObserver, StopStrings
+from berth_inference.engine.observer import Cancelled, StepObserver, StopStrings, until_end
 from berth_inference.engine.penalties import every_token_forbidden, own_processors
 from berth_inference.engine.request import GenerationRequest
 from berth_inference.engine.scoring import token_logprobs
@@ -46,7 +47,8 @@ class PipelineEngine:
     that were made here rather than through `pipeline(text)`, because the pipeline passes
     `max_length` to the tokenizer too and so truncates long prompts, offers no hook to cancel or to
     stream several sequences, and forwards any keyword to `generate`, some of which run code. In
-    float32 the tokens equal those of `model.generate` with the same arguments.
+    float32 the tokens equal those of `model.generate` with the same arguments. Groups of beams, which
+    `generate` does not do any more, are searched by `search_in_groups`.
     """
 
     def __init__(self, pipeline: Any, *, names: tuple[str, ...], max_queued: int) -> None:
@@ -185,20 +187,13 @@ class PipelineEngine:
         streaming = request.sampling.num_beams == 1 and not request.logprobs
         stop = StopStrings(self._codec, request.stop)
         observer = StepObserver(request, stream, stop, streaming=streaming)
-        prompt = torch.tensor([request.prompt], device=self._model.device)
         # torch's generator starts from one constant in every process and keeps the state that a
         # seeded request left behind: without a seed, answers would repeat.
         _ = torch.manual_seed(request.seed) if request.seed is not None else torch.seed()
         try:
             if stream.cancelled:  # while it was waiting
                 raise Cancelled
-            output = self._model.generate(
-                prompt,
-                attention_mask=torch.ones_like(prompt),
-                generation_config=generation_config(request),
-                logits_processor=LogitsProcessorList(self._processors(request)),
-                stopping_criteria=StoppingCriteriaList([observer]),
-            )
+            rows = self._rows(request, observer)
         except Cancelled:
             observer.finish(FinishReason.CANCELLED)
             stream.publish(Finished(len(request.prompt), observer.published))
@@ -208,8 +203,8 @@ class PipelineEngine:
             stream.publish(Finished(len(request.prompt), observer.published))
             return
         total = 0
-        for row, tokens in enumerate(output[:, len(request.prompt) :].tolist()):
-            sequence, reason = _ended(tokens, request.stop_token_ids, stop)
+        for row, tokens in enumerate(rows):
+            sequence, reason = until_end(tokens, request.stop_token_ids, stop)
             scores = token_logprobs(self._model, request.prompt, sequence) if request.logprobs else None
             stream.publish(TokenEvent(row, tuple(sequence), scores))
             observer.finish_row(row, reason)
@@ -223,12 +218,17 @@ class PipelineEngine:
             own.append(GrammarProcessor(len(request.prompt), followers))
         return own
 
-
-def _ended(
-    tokens: list[int], stop_token_ids: tuple[int, ...], stop: StopStrings
-) -> tuple[list[int], FinishReason]:
-    """A row of `generate`'s rectangle without its padding, and why it ended."""
-    for end in range(1, len(tokens) + 1):
-        if tokens[end - 1] in stop_token_ids or stop.end(tokens[:end]):
-            return tokens[:end], FinishReason.STOP
-    return tokens, FinishReason.LENGTH
+    def _rows(self, request: GenerationRequest, observer: StepObserver) -> list[list[int]]:
+        """What each sequence got after the prompt, best first, possibly with padding after its end."""
+        if request.sampling.num_beam_groups > 1:
+            return search_in_groups(self._model, request, observer)
+        prompt = torch.tensor([request.prompt], device=self._model.device)
+        output = self._model.generate(
+            prompt,
+            attention_mask=torch.ones_like(prompt),
+            generation_config=generation_config(request),
+            logits_processor=LogitsProcessorList(self._processors(request)),
+            stopping_criteria=StoppingCriteriaList([observer]),
+        )
+        rows: list[list[int]] = output[:, len(request.prompt) :].tolist()
+        return rows

@@ -33,6 +33,8 @@ class SamplingParams:
     frequency_penalty: float = 0.0
     logit_bias: tuple[tuple[int, float], ...] = ()  # (token, what to add to its logit)
     num_beams: int = 1
+    num_beam_groups: int = 1
+    diversity_penalty: float = 0.0
     length_penalty: float = 1.0
     early_stopping: bool | Literal["never"] = False
 

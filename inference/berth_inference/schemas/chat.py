@@ -16,7 +16,6 @@ from berth_inference.schemas.values import (
     refused,
 )
 
-_GROUPS = "diverse beam search left transformers; use num_beams, or do_sample with num_return_sequences"
 _CONSTRAINED = "constrained beam search left transformers; say in the prompt what the text has to contain"
 _CONTRASTIVE = "contrastive search left transformers; use repetition_penalty or no_repeat_ngram_size"
 
@@ -62,8 +61,16 @@ class GenerateKwargs(BaseModel):
     num_beams: Annotated[Integer, Field(ge=1)] | None = Field(
         None, description="Beams of beam search; 1 is none."
     )
-    num_beam_groups: refused(_GROUPS, 0, 1) = None  # type: ignore[valid-type]
-    diversity_penalty: refused(_GROUPS, 0) = None  # type: ignore[valid-type]
+    num_beam_groups: Annotated[Integer, Field(ge=0)] | None = Field(
+        None,
+        description="Diverse beam search: num_beams divided into this many equal groups, each of which shuns "
+        "what those before it chose. Needs a diversity_penalty, and no sampling; 0 and 1 are off.",
+    )
+    diversity_penalty: Annotated[Number, Field(ge=0, le=100)] | None = Field(
+        None,
+        description="Taken from a token's score for each beam of an earlier group that chose it at the same "
+        "position. Goes with num_beam_groups.",
+    )
     # The bounds of the next few are far outside what is useful and inside what float32 can compute.
     temperature: Annotated[Number, Field(ge=0.001, le=100)] | None = Field(
         None, description="Scale of randomness, above 0. For the likeliest token send do_sample false."

@@ -6,12 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import torch
-
-from berth_inference.engine.arguments import generation_config
 from berth_inference.engine.batch.candidates import Narrowing
 from berth_inference.engine.constraint import GrammarCompiler, GrammarProcessor
-from berth_inference.engine.penalties import own_processors
+from berth_inference.engine.processors import logits_processors
 from berth_inference.engine.request import GenerationRequest
 
 
@@ -61,24 +58,7 @@ def _processors_of_rows(
 ) -> Sequence[Any]:
     """Only a grammar keeps a state; without one, all rows share their processors."""
     if request.grammar is None:
-        return [_processors(request, model, [])] * rows
+        return [logits_processors(request, model)] * rows
     followers = grammars.followers(request.grammar, request.stop_token_ids, rows)
     prompt = len(request.prompt)
-    return [_processors(request, model, [GrammarProcessor(prompt, [each])]) for each in followers]
-
-
-def _processors(request: GenerationRequest, model: Any, last: Sequence[Any]) -> Any:
-    """transformers' own processors, put together as `generate` does it."""
-    prompt = torch.tensor([request.prompt], device=model.device)
-    config, _ = model._prepare_generation_config(generation_config(request))
-    model._prepare_special_tokens(config, kwargs_has_attention_mask=True, device=model.device)
-    config.max_length = len(request.prompt) + request.max_new_tokens
-    config.min_length = 0  # the minimum of new tokens says the same
-    return model._get_logits_processor(
-        generation_config=config,
-        input_ids_seq_length=len(request.prompt),
-        encoder_input_ids=prompt,
-        logits_processor=[*own_processors(request.sampling, len(request.prompt), model.device), *last],
-        device=model.device,
-        model_kwargs={"attention_mask": torch.ones_like(prompt)},
-    )
+    return [logits_processors(request, model, [GrammarProcessor(prompt, [each])]) for each in followers]

@@ -62,7 +62,7 @@ class BatchEngine:
 
     The batch lane decodes all its requests together, one token each per step; a request joins at
     the next step and leaves when it is done. Beam search, and models that a test at the start shows
-    not to batch exactly, run in the exclusive lane: transformers' `generate`, one at a time.
+    not to batch exactly, run in the exclusive lane, one at a time, as `generate` does it.
     """
 
     def __init__(self, pipeline: Any, *, names: tuple[str, ...], settings: BatchSettings) -> None:
