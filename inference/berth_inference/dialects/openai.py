@@ -8,6 +8,7 @@ from typing import Any
 from berth_inference.dialects.sampling import BEAM_ARGUMENTS, MIN_TEMPERATURE, publisher_sampling
 from berth_inference.dialects.text import check_text
 from berth_inference.engine.admission import Limits, admit, check_prompt
+from berth_inference.engine.grammar import Grammar
 from berth_inference.engine.interface import ChatMessage, ModelInfo
 from berth_inference.engine.request import GenerationRequest, SamplingParams
 from berth_inference.errors import BerthError, invalid
@@ -34,13 +35,46 @@ _SAMPLING = (
 
 
 def turns(messages: Sequence[ChatCompletionMessage]) -> list[ChatMessage]:
-    """The conversation. Raises an INVALID `BerthError` for text that is none."""
-    for turn in messages:
-        check_text(turn.content, "messages")
-    return [
-        {"role": "system" if turn.role == "developer" else turn.role, "content": turn.content}
-        for turn in messages
-    ]
+    """The conversation. Raises an INVALID `BerthError` for a turn that lacks what its role needs."""
+    return [_turn(message, f"messages.{index}") for index, message in enumerate(messages)]
+
+
+def _turn(message: ChatCompletionMessage, param: str) -> ChatMessage:
+    check_text(message.content or "", "messages")
+    if message.content is None and not message.tool_calls:
+        raise invalid(f"{param}.content", "is required.")
+    turn: ChatMessage = {
+        "role": "system" if message.role == "developer" else message.role,
+        "content": message.content or "",
+    }
+    if message.tool_calls is not None:
+        if message.role != "assistant":
+            raise invalid(f"{param}.tool_calls", "goes with the role assistant only.")
+        turn["tool_calls"] = [call.model_dump() for call in message.tool_calls]
+    if (message.role == "tool") != (message.tool_call_id is not None):
+        raise invalid(f"{param}.tool_call_id", "goes with the role tool, which needs it.")
+    if message.tool_call_id is not None:
+        turn["tool_call_id"] = message.tool_call_id
+    return turn
+
+
+def tools(body: ChatCompletionRequest) -> list[dict[str, Any]]:
+    """The tools on offer, in the API's form, as chat templates take them."""
+    if body.tool_choice == "none":
+        return []
+    return [tool.model_dump(exclude_none=True) for tool in body.tools or ()]
+
+
+def grammar(body: ChatCompletionRequest) -> Grammar | None:
+    """What the answer is held to. Raises an INVALID `BerthError`."""
+    form = body.response_format
+    if form is None or form.type == "text":
+        return None
+    if form.type == "json_object":
+        return Grammar.json_object()
+    if form.json_schema is None:
+        raise invalid("response_format.json_schema", "is required with the type json_schema.")
+    return Grammar.json_schema(form.json_schema.json_schema)
 
 
 def chat_request(
@@ -69,6 +103,7 @@ def chat_request(
             n=body.n or 1,
             logprobs=bool(body.logprobs),
             top_logprobs=body.top_logprobs or 0,
+            grammar=grammar(body),
         )
     except BerthError as error:
         raise error.renamed(names) from None

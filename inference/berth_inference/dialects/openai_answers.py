@@ -7,6 +7,7 @@ from typing import Any
 
 from berth_inference.engine import Codec, FinishReason
 from berth_inference.engine.events import TopLogprobs
+from berth_inference.engine.tool_calls import ToolCall, new_call_id
 
 _BROKEN = "\N{REPLACEMENT CHARACTER}"
 
@@ -21,6 +22,26 @@ def usage(prompt_tokens: int, completion_tokens: int) -> dict[str, int]:
         "completion_tokens": completion_tokens,
         "total_tokens": prompt_tokens + completion_tokens,
     }
+
+
+def message(text: str, calls: Sequence[ToolCall] = ()) -> dict[str, Any]:
+    """The assistant's turn of a text, and of calls of tools."""
+    turn: dict[str, Any] = {"role": "assistant", "content": text or None if calls else text, "refusal": None}
+    if calls:
+        turn["tool_calls"] = tool_calls(calls)
+    return turn
+
+
+def tool_calls(calls: Sequence[ToolCall]) -> list[dict[str, Any]]:
+    """Calls of tools, each with a name of its own."""
+    return [
+        {
+            "id": new_call_id(),
+            "type": "function",
+            "function": {"name": call.name, "arguments": call.arguments},
+        }
+        for call in calls
+    ]
 
 
 class Logprobs:

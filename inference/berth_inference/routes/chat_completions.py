@@ -5,17 +5,16 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from typing import Any
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
 from berth_inference.dialects.models import served_name
-from berth_inference.dialects.openai import chat_request, turns
-from berth_inference.dialects.openai_answers import FINISH, Logprobs, usage
+from berth_inference.dialects.openai import chat_request, tools, turns
+from berth_inference.dialects.openai_answers import FINISH, Logprobs, message, tool_calls, usage
 from berth_inference.engine import (
-    Codec,
     Engine,
     EventStream,
     Finished,
@@ -24,6 +23,7 @@ from berth_inference.engine import (
     TokenEvent,
 )
 from berth_inference.engine.admission import Limits
+from berth_inference.engine.tool_calls import ToolCall, parse_tool_calls
 from berth_inference.errors import BerthError
 from berth_inference.http_errors import content
 from berth_inference.routes.dependencies import ServiceDependency
@@ -50,90 +50,115 @@ async def chat_completions(
         "model": served_name(body.model, engine.info),
     }
     generation = await asyncio.to_thread(_translate, body, engine, service.limits)
+    answers = _Answers(head, generation, engine, [tool["function"]["name"] for tool in tools(body)])
     stream = engine.submit(generation)
     if body.stream:
         with_usage = bool(body.stream_options and body.stream_options.include_usage)
-        chunks = _chunks(head, generation, stream, engine.codec, with_usage=with_usage)
-        return event_stream(await begun(chunks, request))
+        return event_stream(await begun(answers.chunks(stream, with_usage=with_usage), request))
     [sequences] = await collect([stream], request)
-    choices = await asyncio.to_thread(_choices, generation, sequences, engine.codec)
-    counts = usage(len(generation.prompt), sum(len(sequence.token_ids) for sequence in sequences))
-    return JSONResponse({**head, "choices": choices, "usage": counts})
+    return JSONResponse(await asyncio.to_thread(answers.whole, sequences))
 
 
 def _translate(body: ChatCompletionRequest, engine: Engine, limits: Limits) -> GenerationRequest:
     """Tokenises, which takes long for long conversations, so it is called in a thread."""
-    return chat_request(body, engine.codec.encode_chat(turns(body.messages)), engine.info, limits)
+    prompt = engine.codec.encode_chat(turns(body.messages), tools(body))
+    generation = chat_request(body, prompt, engine.info, limits)
+    if generation.grammar is not None:
+        engine.prepare(generation.grammar)
+    return generation
 
 
-def _choices(
-    generation: GenerationRequest, sequences: list[GeneratedSequence], codec: Codec
-) -> list[dict[str, Any]]:
-    return [
-        {
-            "index": index,
-            "message": {
-                "role": "assistant",
-                "content": text_of(codec, sequence.token_ids, generation.stop),
-                "refusal": None,
-            },
-            "logprobs": _logprobs(Logprobs(codec, generation.prompt[-1]), generation, sequence),
-            "finish_reason": FINISH[sequence.reason],
-        }
-        for index, sequence in enumerate(sequences)
-    ]
+class _Answers:
+    """Renders what came of a request. `offered` names the tools that the model may call."""
 
+    def __init__(
+        self, head: dict[str, Any], generation: GenerationRequest, engine: Engine, offered: Sequence[str]
+    ) -> None:
+        self._head = head
+        self._generation = generation
+        self._codec = engine.codec
+        self._form = engine.info.tool_format if offered else None
+        self._offered = offered
 
-def _logprobs(
-    rendered: Logprobs, generation: GenerationRequest, tokens: GeneratedSequence | TokenEvent
-) -> dict[str, Any] | None:
-    if not generation.logprobs:
-        return None
-    return {"content": rendered.chat(tokens.token_ids, tokens.logprobs or (), tokens.top_logprobs or ())}
+    def whole(self, sequences: list[GeneratedSequence]) -> dict[str, Any]:
+        """The answer in one piece."""
+        choices = []
+        for index, sequence in enumerate(sequences):
+            text = text_of(self._codec, sequence.token_ids, self._generation.stop)
+            said, calls = self._calls(text)
+            choices.append(
+                {
+                    "index": index,
+                    "message": message(said, calls),
+                    "logprobs": self._logprobs(self._scores(), sequence),
+                    "finish_reason": "tool_calls" if calls else FINISH[sequence.reason],
+                }
+            )
+        counts = usage(len(self._generation.prompt), sum(len(sequence.token_ids) for sequence in sequences))
+        return {**self._head, "choices": choices, "usage": counts}
 
+    async def chunks(self, stream: EventStream, *, with_usage: bool) -> AsyncGenerator[bytes]:
+        """The answer in pieces."""
+        count = self._generation.n
+        texts = [SequenceText(self._codec, self._generation.stop) for _ in range(count)]
+        scores = [self._scores() for _ in range(count)]
+        head = {**self._head, "usage": None} if with_usage else self._head
 
-async def _chunks(
-    head: dict[str, Any],
-    generation: GenerationRequest,
-    stream: EventStream,
-    codec: Codec,
-    *,
-    with_usage: bool,
-) -> AsyncGenerator[bytes]:
-    texts = [SequenceText(codec, generation.stop) for _ in range(generation.n)]
-    rendered = [Logprobs(codec, generation.prompt[-1]) for _ in range(generation.n)]
-    head = {**head, "usage": None} if with_usage else head
+        def chunk(
+            index: int, delta: dict[str, Any], finish: str | None = None, logprobs: Any = None
+        ) -> bytes:
+            choice = {"index": index, "delta": delta, "logprobs": logprobs, "finish_reason": finish}
+            return server_event({**head, "choices": [choice]})
 
-    def chunk(index: int, delta: dict[str, str], finish: str | None = None, logprobs: Any = None) -> bytes:
-        choice = {"index": index, "delta": delta, "logprobs": logprobs, "finish_reason": finish}
-        return server_event({**head, "choices": [choice]})
-
-    begun_answers = False
-    reading = events([stream])
-    try:
-        async for _, event in reading:
+        begun_answers = False
+        reading = events([stream])
+        try:
+            async for _, event in reading:
+                if not begun_answers:
+                    begun_answers = True
+                    for index in range(count):
+                        yield chunk(index, {"role": "assistant", "content": ""})
+                match event:
+                    case TokenEvent():
+                        piece = texts[event.sequence].add(event.token_ids)
+                        if self._form is not None:
+                            piece = ""  # only the end tells whether it is a call
+                        logprobs = self._logprobs(scores[event.sequence], event)
+                        if piece or logprobs:
+                            yield chunk(event.sequence, {"content": piece}, logprobs=logprobs)
+                    case SequenceFinished():
+                        rest = texts[event.sequence].end()
+                        text, calls = self._calls(rest if self._form is None else texts[event.sequence].text)
+                        if text:
+                            yield chunk(event.sequence, {"content": text})
+                        if calls:
+                            yield chunk(event.sequence, {"tool_calls": _numbered(calls)})
+                        yield chunk(event.sequence, {}, "tool_calls" if calls else FINISH[event.reason])
+                    case Finished():
+                        if with_usage:
+                            counts = usage(event.prompt_tokens, event.output_tokens)
+                            yield server_event({**head, "choices": [], "usage": counts})
+        except BerthError as error:
             if not begun_answers:
-                begun_answers = True
-                for index in range(generation.n):
-                    yield chunk(index, {"role": "assistant", "content": ""})
-            match event:
-                case TokenEvent():
-                    piece = texts[event.sequence].add(event.token_ids)
-                    logprobs = _logprobs(rendered[event.sequence], generation, event)
-                    if piece or logprobs:
-                        yield chunk(event.sequence, {"content": piece}, logprobs=logprobs)
-                case SequenceFinished():
-                    if piece := texts[event.sequence].end():
-                        yield chunk(event.sequence, {"content": piece})
-                    yield chunk(event.sequence, {}, FINISH[event.reason])
-                case Finished():
-                    if with_usage:
-                        counts = usage(event.prompt_tokens, event.output_tokens)
-                        yield server_event({**head, "choices": [], "usage": counts})
-    except BerthError as error:
-        if not begun_answers:
-            raise
-        yield server_event(content(error, _PATH))
-    finally:
-        await reading.aclose()
-    yield LAST_EVENT
+                raise
+            yield server_event(content(error, _PATH))
+        finally:
+            await reading.aclose()
+        yield LAST_EVENT
+
+    def _calls(self, text: str) -> tuple[str, tuple[ToolCall, ...]]:
+        """What was said, and the tools that were called."""
+        return (text, ()) if self._form is None else parse_tool_calls(text, self._form, self._offered)
+
+    def _scores(self) -> Logprobs:
+        return Logprobs(self._codec, self._generation.prompt[-1])
+
+    def _logprobs(self, scores: Logprobs, tokens: GeneratedSequence | TokenEvent) -> dict[str, Any] | None:
+        if not self._generation.logprobs:
+            return None
+        return {"content": scores.chat(tokens.token_ids, tokens.logprobs or (), tokens.top_logprobs or ())}
+
+
+def _numbered(calls: Sequence[ToolCall]) -> list[dict[str, Any]]:
+    """Calls in a chunk, which clients put together by their index."""
+    return [{"index": index, **call} for index, call in enumerate(tool_calls(calls))]

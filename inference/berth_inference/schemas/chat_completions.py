@@ -10,7 +10,7 @@ from pydantic_core import PydanticCustomError
 from berth_inference.schemas.openai import Finish, OpenAIRequest, Usage
 from berth_inference.schemas.values import Flag, Integer, Text, refused
 
-_TOOLS = "this model's chat template knows no tools; describe them in a system message"
+_CHOICE = "the model itself decides whether to call a tool; only 'auto' and 'none' are served"
 
 
 def _text_of_parts(value: Any) -> Any:
@@ -30,18 +30,61 @@ def _text_of_parts(value: Any) -> Any:
     return "".join(texts)
 
 
-class ChatCompletionMessage(BaseModel):
-    """One turn of a conversation."""
+FunctionName = Annotated[Text, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+
+
+class CalledFunction(BaseModel):
+    """The function of a call, with its arguments as the text of a JSON object."""
 
     model_config = ConfigDict(extra="forbid")
 
-    role: Literal["system", "developer", "user", "assistant"]
-    content: Annotated[Text, BeforeValidator(_text_of_parts)]
+    name: FunctionName
+    arguments: Text
+
+
+class MessageToolCall(BaseModel):
+    """A call that the assistant made."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    id: Annotated[Text, Field(min_length=1, max_length=128)]
+    type: Literal["function"]
+    function: CalledFunction
+
+
+class ChatCompletionMessage(BaseModel):
+    """One turn of a conversation. Only an assistant's that calls tools may have no content."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    role: Literal["system", "developer", "user", "assistant", "tool"]
+    content: Annotated[Text | None, BeforeValidator(_text_of_parts)] = None
+    tool_calls: list[MessageToolCall] | None = None
+    tool_call_id: Annotated[Text, Field(min_length=1, max_length=128)] | None = None
     name: refused("chat templates have no place for it; put it into the content") = None  # type: ignore[valid-type]
     refusal: refused("the model is never sent one") = None  # type: ignore[valid-type]
     audio: refused("this model reads text only") = None  # type: ignore[valid-type]
-    tool_calls: refused(_TOOLS, []) = None  # type: ignore[valid-type]
-    function_call: refused(_TOOLS) = None  # type: ignore[valid-type]
+    function_call: refused("use tool_calls") = None  # type: ignore[valid-type]
+
+
+class FunctionDefinition(BaseModel):
+    """A function that the model may call. `parameters` is the JSON Schema of its arguments."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: FunctionName
+    description: Text | None = None
+    parameters: dict[str, Any] | None = None
+    strict: refused("calls are not held to their schema; check their arguments", False) = None  # type: ignore[valid-type]
+
+
+class Tool(BaseModel):
+    """A tool that the model may call."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    type: Literal["function"]
+    function: FunctionDefinition
 
 
 class JsonSchemaFormat(BaseModel):
@@ -90,9 +133,13 @@ class ChatCompletionRequest(OpenAIRequest):
     response_format: ResponseFormat | None = Field(
         None, description="The form that the answer is held to: text, any JSON object, or JSON by a schema."
     )
-    tools: refused(_TOOLS, []) = None  # type: ignore[valid-type]
-    tool_choice: refused(_TOOLS, "none", "auto") = None  # type: ignore[valid-type]
-    parallel_tool_calls: refused(_TOOLS, False, True) = None  # type: ignore[valid-type]
+    tools: Annotated[list[Tool], Field(max_length=128)] | None = Field(
+        None,
+        description="What the model may call, for models whose chat template knows tools. An answer is then streamed "
+        "in one piece, because only its end tells whether it is a call.",
+    )
+    tool_choice: refused(_CHOICE, "none", "auto") = None  # type: ignore[valid-type]
+    parallel_tool_calls: refused("the model itself decides how many tools to call", True) = None  # type: ignore[valid-type]
     functions: refused("use tools", []) = None  # type: ignore[valid-type]
     function_call: refused("use tools", "none", "auto") = None  # type: ignore[valid-type]
     modalities: refused("this model answers with text", ["text"]) = None  # type: ignore[valid-type]
@@ -129,6 +176,7 @@ class AnswerMessage(BaseModel):
     role: Literal["assistant"] = "assistant"
     content: str | None
     refusal: None = None
+    tool_calls: list[MessageToolCall] | None = Field(None, description="Only where the model calls tools.")
 
 
 class ChatChoice(BaseModel):
