@@ -201,13 +201,10 @@ async def test_a_beam_search_past_its_deadline_ends_with_an_error_too() -> None:
     assert raised.value.kind is ErrorKind.DEADLINE
 
 
-async def test_beams_heed_biases_and_refuse_what_they_cannot_tell() -> None:
+async def test_beams_heed_biases() -> None:
     biased = SamplingParams(num_beams=2, logit_bias=((50, 100.0),))
     async with running() as engine:
         assert await answered(engine, request(5, sampling=biased)) == [[50] * 5]
-        with pytest.raises(BerthError) as raised:
-            engine.submit(request(sampling=biased, logprobs=True, top_logprobs=2))
-    assert raised.value.param == "top_logprobs"
 
 
 async def test_numbers_that_are_not_finite_end_their_row_alone() -> None:
@@ -296,19 +293,32 @@ async def test_without_a_seed_answers_differ() -> None:
     assert len({str(tokens) for tokens in got}) == 4
 
 
-async def test_logprobs_are_those_of_the_bare_model() -> None:
-    sampling = SamplingParams(do_sample=True, temperature=0.5, top_k=5, repetition_penalty=1.5)
-    asked = request(6, sampling=sampling, seed=3, logprobs=True, top_logprobs=2)
+@pytest.mark.parametrize(
+    "sampling",
+    [
+        pytest.param(
+            SamplingParams(do_sample=True, temperature=0.5, top_k=5, repetition_penalty=1.5), id="batched"
+        ),
+        pytest.param(SamplingParams(num_beams=2), id="beams"),
+    ],
+)
+@pytest.mark.parametrize("prompt", [PROMPT, (7,), tuple(range(3, 90))], ids=["short", "one token", "long"])
+async def test_logprobs_are_those_of_the_bare_model(
+    sampling: SamplingParams, prompt: tuple[int, ...]
+) -> None:
+    asked = request(6, prompt=prompt, sampling=sampling, seed=3, logprobs=True, top_logprobs=2)
     async with running() as engine:
         got = [event for event in await events(engine.submit(asked)) if isinstance(event, TokenEvent)]
-    tokens = [*PROMPT, *(event.token_ids[0] for event in got)]
+    answer = [token for event in got for token in event.token_ids]
+    scores = [score for event in got for score in event.logprobs or ()]
+    likeliest = [top for event in got for top in event.top_logprobs or ()]
     with torch.inference_mode():
-        logits = make_model("llama")(torch.tensor([tokens])).logits[0, len(PROMPT) - 1 : -1].log_softmax(-1)
-    for position, event in enumerate(got):
-        assert event.logprobs == (pytest.approx(float(logits[position, event.token_ids[0]]), abs=1e-4),)
-        top = logits[position].topk(2)
-        assert event.top_logprobs is not None
-        assert [token for token, _ in event.top_logprobs[0]] == top.indices.tolist()
+        logits = make_model("llama")(torch.tensor([[*prompt, *answer]])).logits[0].log_softmax(-1)
+    assert len(answer) == len(scores) == len(likeliest) == 6
+    for position, token in enumerate(answer):
+        here = logits[len(prompt) - 1 + position]
+        assert scores[position] == pytest.approx(float(here[token]), abs=1e-4)
+        assert [other for other, _ in likeliest[position]] == here.topk(2).indices.tolist()
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ from berth_inference.engine.interface import ModelInfo, Occupancy
 from berth_inference.engine.observer import Cancelled, StepObserver, StopStrings, until_end
 from berth_inference.engine.penalties import every_token_forbidden, own_processors
 from berth_inference.engine.request import GenerationRequest
-from berth_inference.engine.scoring import token_logprobs
+from berth_inference.engine.scoring import scored_tokens
 from berth_inference.engine.stream import EventStream
 from berth_inference.errors import BerthError, ErrorKind
 
@@ -205,8 +205,10 @@ class PipelineEngine:
         total = 0
         for row, tokens in enumerate(rows):
             sequence, reason = until_end(tokens, request.stop_token_ids, stop)
-            scores = token_logprobs(self._model, request.prompt, sequence) if request.logprobs else None
-            stream.publish(TokenEvent(row, tuple(sequence), scores))
+            scores, top = None, None
+            if request.logprobs:
+                scores, top = scored_tokens(self._model, request.prompt, sequence, request.top_logprobs)
+            stream.publish(TokenEvent(row, tuple(sequence), scores, top))
             observer.finish_row(row, reason)
             total += len(sequence)
         stream.publish(Finished(len(request.prompt), total))

@@ -158,11 +158,6 @@ class BatchEngine:
         return stream
 
     def _submit_exclusive(self, request: GenerationRequest) -> EventStream:
-        if request.top_logprobs:
-            raise invalid(
-                "top_logprobs",
-                "cannot be given by beam search, or by a model that runs one request at a time.",
-            )
         stream = self._exclusive.submit(request)
         if self._settings.deadline is not None:
             asyncio.get_running_loop().call_later(self._settings.deadline, _expire, stream)
