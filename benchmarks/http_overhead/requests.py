@@ -8,10 +8,10 @@ from typing import Any
 
 APIS = ("/chat", "/v1/generate", "/v1/chat/completions", "/v1/completions")
 
-_WORDS = (
+_TEXT = (
     "A Node is a machine on which Pods run and the scheduler chooses one for each new Pod by what the Pod "
     "asks for and by what is free there when the container of a Pod ends the kubelet starts it again"
-).split()
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,4 +49,4 @@ class Case:
 
 def words(count: int, source: random.Random) -> str:
     """A text of so many words, another one each time: nothing can be remembered of it but its words."""
-    return " ".join(source.choices(_WORDS, k=count))
+    return " ".join(source.choices(_TEXT.split(), k=count))
