@@ -13,6 +13,7 @@ from collections.abc import Iterator
 
 import uvicorn
 from fastapi import FastAPI
+from starlette.types import ASGIApp
 
 from berth_inference.app import create_app
 from berth_inference.errors import LoadError
@@ -76,18 +77,21 @@ def _listen(host: str, port: int) -> socket.socket:
     return socket.create_server((host, port), family=family, backlog=_BACKLOG)
 
 
+def http_config(app: ASGIApp) -> uvicorn.Config:
+    """How HTTP is spoken."""
+    return uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,  # request_log.py says more
+        lifespan="on",
+        timeout_graceful_shutdown=_LAST_BYTES_SECONDS,
+        server_header=False,
+    )
+
+
 async def _serve(app: FastAPI, drain_seconds: float, listener: socket.socket) -> int:
     service: Service = app.state.service
-    server = _Server(
-        uvicorn.Config(
-            app,
-            log_config=None,
-            access_log=False,  # request_log.py says more
-            lifespan="on",
-            timeout_graceful_shutdown=_LAST_BYTES_SECONDS,
-            server_header=False,
-        )
-    )
+    server = _Server(http_config(app))
     told = asyncio.Event()
     loop = asyncio.get_running_loop()
 

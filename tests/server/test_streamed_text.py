@@ -16,6 +16,11 @@ from berth_inference.text.stop_strings import StopFilter, cut
 texts = st.text(alphabet=st.sampled_from("ab \n🙂é日\u0301\u200d"), max_size=30)
 
 
+# Of the tokenizer below.
+_SPECIAL = (2,)
+_LETTERS = (259, 260, 261)
+
+
 @pytest.fixture(scope="module", params=["byte-level", "byte fallback"])
 def codec(request: Any, model_folder: Path) -> TokenizerCodec:
     import transformers
@@ -30,7 +35,7 @@ def _sentencepiece_like() -> Any:
     from tokenizers import Tokenizer, decoders, models, normalizers
     from transformers import PreTrainedTokenizerFast
 
-    letters = {letter: 259 + index for index, letter in enumerate("▁ab")}
+    letters = dict(zip("▁ab", _LETTERS, strict=True))
     vocabulary = {"<unk>": 0, "<s>": 1, "</s>": 2, **{f"<0x{byte:02X}>": 3 + byte for byte in range(256)}}
     tokenizer = Tokenizer(
         models.BPE(vocab={**vocabulary, **letters}, merges=[], unk_token="<unk>", byte_fallback=True)
@@ -64,6 +69,15 @@ def test_pieces_add_up_whatever_the_tokens(codec: TokenizerCodec, tokens: list[i
     stream = SequenceText(codec)
     pieces = [stream.add([token]) for token in tokens]
     assert "".join([*pieces, stream.end()]) == text_of(codec, tokens)
+
+
+@settings(max_examples=300, deadline=None)
+@given(tokens=st.lists(st.sampled_from([*_SPECIAL, *_LETTERS]), max_size=12))
+def test_special_tokens_in_between_take_no_space_away(tokens: list[int]) -> None:
+    codec = TokenizerCodec(_sentencepiece_like())
+    stream = SequenceText(codec)
+    pieces = [stream.add([token]) for token in tokens]
+    assert "".join([*pieces, stream.end()]) == codec.decode(tokens)
 
 
 @settings(max_examples=300, deadline=None)

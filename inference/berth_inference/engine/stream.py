@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections import deque
 from collections.abc import AsyncIterator, Callable
 
 from berth_inference.engine.events import Event, Finished
@@ -20,6 +21,8 @@ class EventStream:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
+        self._published: deque[Event | BerthError] = deque()
+        self._waking = False
         self._events: asyncio.Queue[Event | BerthError] = asyncio.Queue()
         self._cancelled = threading.Event()
         self.observer: Callable[[Event | BerthError], None] | None = None
@@ -38,16 +41,25 @@ class EventStream:
 
     def publish(self, event: Event | BerthError) -> None:
         """Hand the consumer its next event, or the error that takes the place of all further ones."""
+        self._published.append(event)
+        if self._waking:
+            return
+        # One wake for all that is published until the loop gets to it: each costs a system call and, while
+        # threads contend for the interpreter, two changes of threads.
+        self._waking = True
         try:
-            self._loop.call_soon_threadsafe(self._deliver, event)
+            self._loop.call_soon_threadsafe(self._deliver)
         except RuntimeError:
             # The loop was closed under us: the process is going down, and nobody reads this any more.
             self.cancel()
 
-    def _deliver(self, event: Event | BerthError) -> None:
-        self._events.put_nowait(event)
-        if self.observer is not None:
-            self.observer(event)
+    def _deliver(self) -> None:
+        self._waking = False  # first: what is published from here on wakes again, or is seen below
+        while self._published:
+            event = self._published.popleft()
+            self._events.put_nowait(event)
+            if self.observer is not None:
+                self.observer(event)
 
     async def __aiter__(self) -> AsyncIterator[Event]:
         while True:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator
 from typing import Any
 
@@ -17,6 +16,7 @@ from berth_inference.http_errors import content
 from berth_inference.routes.dependencies import ServiceDependency
 from berth_inference.routes.reading import Gathering, GeneratedSequence, begun, collect, events
 from berth_inference.routes.responses import LAST_EVENT, REFUSALS, event_stream, server_event
+from berth_inference.routes.threads import long_answer, long_body, off_loop
 from berth_inference.schemas.chat import ChatRequest, ChatResponse, Details, Message, SequenceDetails
 from berth_inference.text.sequence_text import SequenceText
 
@@ -38,17 +38,17 @@ async def chat(body: ChatRequest, request: Request, service: ServiceDependency) 
     """
     check_source(body)
     engine = service.engine
-    generation = await asyncio.to_thread(_translate, body, engine, service.limits)
+    generation = await off_loop(await long_body(request), _translate, body, engine, service.limits)
     stream = engine.submit(generation)
     if body.stream:
         return event_stream(await begun(_chunks(body, generation, stream, engine.codec), request))
     [sequences] = await collect([stream], request)
-    answer = await asyncio.to_thread(_answer, body, generation, sequences, engine.codec)
+    answer = await off_loop(long_answer(sequences), _answer, body, generation, sequences, engine.codec)
     return JSONResponse(answer.content())
 
 
 def _translate(body: ChatRequest, engine: Engine, limits: Limits) -> GenerationRequest:
-    """Tokenises, which takes long for long prompts, so it is called in a thread."""
+    """Tokenises, which takes long for long prompts."""
     prefix_tokens = 0
     if body.messages:
         turns: list[ChatMessage] = [{"role": turn.role, "content": turn.content} for turn in body.messages]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 import uuid
 from collections.abc import AsyncGenerator, Sequence
@@ -29,6 +28,7 @@ from berth_inference.http_errors import content
 from berth_inference.routes.dependencies import ServiceDependency
 from berth_inference.routes.reading import GeneratedSequence, begun, collect, events
 from berth_inference.routes.responses import LAST_EVENT, REFUSALS, event_stream, server_event
+from berth_inference.routes.threads import long_answer, long_body, off_loop
 from berth_inference.schemas.chat_completions import ChatCompletion, ChatCompletionRequest
 from berth_inference.text.sequence_text import SequenceText, text_of
 
@@ -49,18 +49,20 @@ async def chat_completions(
         "created": int(time.time()),
         "model": served_name(body.model, engine.info),
     }
-    generation = await asyncio.to_thread(_translate, body, engine, service.limits)
+    # A grammar takes long however short it is.
+    long = body.response_format is not None or await long_body(request)
+    generation = await off_loop(long, _translate, body, engine, service.limits)
     answers = _Answers(head, generation, engine, [tool["function"]["name"] for tool in tools(body)])
     stream = engine.submit(generation)
     if body.stream:
         with_usage = bool(body.stream_options and body.stream_options.include_usage)
         return event_stream(await begun(answers.chunks(stream, with_usage=with_usage), request))
     [sequences] = await collect([stream], request)
-    return JSONResponse(await asyncio.to_thread(answers.whole, sequences))
+    return JSONResponse(await off_loop(long_answer(sequences), answers.whole, sequences))
 
 
 def _translate(body: ChatCompletionRequest, engine: Engine, limits: Limits) -> GenerationRequest:
-    """Tokenises, which takes long for long conversations, so it is called in a thread."""
+    """Tokenises, which takes long for long conversations."""
     prompt = engine.codec.encode_chat(turns(body.messages), tools(body))
     generation = chat_request(body, prompt, engine.info, limits)
     if generation.grammar is not None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 import uuid
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -33,6 +33,7 @@ from berth_inference.routes.dependencies import ServiceDependency
 from berth_inference.routes.reading import GeneratedSequence, begun, collect, events
 from berth_inference.routes.responses import LAST_EVENT, REFUSALS, event_stream, server_event
 from berth_inference.routes.submitting import submit_all
+from berth_inference.routes.threads import long_answer, long_body, off_loop
 from berth_inference.schemas.completions import Completion, CompletionRequest, Prompt
 from berth_inference.text.sequence_text import SequenceText, text_of
 
@@ -59,16 +60,17 @@ async def completions(body: CompletionRequest, request: Request, service: Servic
         "created": int(time.time()),
         "model": served_name(body.model, engine.info),
     }
-    jobs = await asyncio.to_thread(_translate, body, engine, service.limits)
+    jobs = await off_loop(await long_body(request), _translate, body, engine, service.limits)
     streams = submit_all(engine, [job.request for job in jobs])
     if body.stream:
         return event_stream(await begun(_chunks(head, body, jobs, streams, engine.codec), request))
     answers = await collect(streams, request)
-    return JSONResponse({**head, **await asyncio.to_thread(_answer, body, jobs, answers, engine.codec)})
+    long = long_answer(chain.from_iterable(answers))
+    return JSONResponse({**head, **await off_loop(long, _answer, body, jobs, answers, engine.codec)})
 
 
 def _translate(body: CompletionRequest, engine: Engine, limits: Limits) -> list[_Job]:
-    """Tokenises, which takes long for long prompts, so it is called in a thread."""
+    """Tokenises, which takes long for long prompts."""
     check_rows(body, limits)
     return [_job(body, prompt, engine, limits) for prompt in body.prompt]
 

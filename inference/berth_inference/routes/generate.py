@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator, Sequence
 
 from fastapi import APIRouter, Request
@@ -17,6 +16,7 @@ from berth_inference.http_errors import content
 from berth_inference.routes.dependencies import ServiceDependency
 from berth_inference.routes.reading import Gathering, GeneratedSequence, begun, collect, events
 from berth_inference.routes.responses import REFUSALS, as_json
+from berth_inference.routes.threads import long_answer, long_body, off_loop
 from berth_inference.schemas.generate import (
     GenerateRequest,
     GenerateResponse,
@@ -40,16 +40,16 @@ async def generate(body: GenerateRequest, request: Request, service: ServiceDepe
     """
     engine = service.engine
     served_name(body.model, engine.info)
-    generation = await asyncio.to_thread(_translate, body, engine, service.limits)
+    generation = await off_loop(await long_body(request), _translate, body, engine, service.limits)
     n, _ = outputs(body)
     if body.mock_response:
-        return await _mock(body, generation, engine.codec, n)
+        return _mock(body, generation, engine.codec, n)
     stream = engine.submit(generation)
     if body.stream:
         chunks = await begun(_chunks(body, generation, stream, engine.codec), request)
         return StreamingResponse(chunks, media_type="application/octet-stream")
     [sequences] = await collect([stream], request)
-    answer = await asyncio.to_thread(_answer, generation, sequences, engine.codec, n)
+    answer = await off_loop(long_answer(sequences), _answer, generation, sequences, engine.codec, n)
     return JSONResponse(answer.model_dump())
 
 
@@ -61,7 +61,7 @@ async def models_info(service: ServiceDependency) -> ModelsInfo:
 
 
 def _translate(body: GenerateRequest, engine: Engine, limits: Limits) -> GenerationRequest:
-    """Tokenises, which takes long for long prompts, so it is called in a thread."""
+    """Tokenises, which takes long for long prompts."""
     asked = source(body, engine.info)
     return to_request(body, _tokens(asked, engine.codec), asked.param, engine.info, limits)
 
@@ -115,9 +115,9 @@ def _chunk(texts: list[str]) -> bytes:
     return as_json({"text": texts}) + b"\0"
 
 
-async def _mock(body: GenerateRequest, generation: GenerationRequest, codec: Codec, n: int) -> Response:
+def _mock(body: GenerateRequest, generation: GenerationRequest, codec: Codec, n: int) -> Response:
     """An answer in form. What is wrong with the request has been told by now."""
-    length = len(await asyncio.to_thread(codec.encode, _MOCK))
+    length = len(codec.encode(_MOCK))
     texts = [_MOCK] * n
     if body.stream:
         return Response(_chunk(texts), media_type="application/octet-stream")

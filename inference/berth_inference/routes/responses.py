@@ -32,6 +32,10 @@ _HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 """Proxies that hold a stream back until it is complete would undo it; nginx reads the second."""
 
 
+# json.dumps would make one for each token.
+_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
 def server_event(content: dict[str, Any]) -> bytes:
     """One server-sent event."""
     return b"data: " + as_json(content) + b"\n\n"
@@ -39,7 +43,7 @@ def server_event(content: dict[str, Any]) -> bytes:
 
 def as_json(content: Any) -> bytes:
     """Compact JSON in UTF-8."""
-    return json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+    return _ENCODER.encode(content).encode()
 
 
 def event_stream(chunks: Any) -> StreamingResponse:

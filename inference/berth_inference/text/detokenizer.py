@@ -6,7 +6,12 @@ from collections.abc import Sequence
 
 from berth_inference.engine import Codec
 
-_BROKEN = "\N{REPLACEMENT CHARACTER}"
+BROKEN = "\N{REPLACEMENT CHARACTER}"
+"""What tokenizers make of bytes that are no character."""
+
+# Tokens that are decoded again with each new one, where they have no text: decoding so many takes about as
+# long as sending a piece does.
+_LONGEST_CONTEXT = 64
 
 
 class Detokenizer:
@@ -28,7 +33,7 @@ class Detokenizer:
         """The text that these tokens make certain; empty while they end in the middle of a character."""
         self._tokens += token_ids
         text = self._codec.decode(self._tokens[self._context :])
-        if text.endswith(_BROKEN):
+        if text.endswith(BROKEN):
             return ""
         return self._piece(text)
 
@@ -38,5 +43,8 @@ class Detokenizer:
 
     def _piece(self, text: str) -> str:
         before = self._codec.decode(self._tokens[self._context : self._told])
-        self._context, self._told = self._told, len(self._tokens)
+        # Tokens without text, such as special ones, are no context: the next would count as a text's first.
+        if text != before or len(self._tokens) - self._context > _LONGEST_CONTEXT:
+            self._context = self._told
+        self._told = len(self._tokens)
         return text[len(before) :]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from berth_inference.engine import Codec
-from berth_inference.text.detokenizer import Detokenizer
-from berth_inference.text.stop_strings import StopFilter
+from berth_inference.text.detokenizer import BROKEN, Detokenizer
+from berth_inference.text.stop_strings import StopFilter, cut
 
 
 class SequenceText:
@@ -34,8 +34,12 @@ class SequenceText:
 def text_of(codec: Codec, token_ids: Sequence[int], stops: Sequence[str] = ()) -> str:
     """The text of a whole sequence: what a stream of it adds up to.
 
-    Some tokenizers take a whole run of bytes for broken when its end is, so it is made token by token as well.
+    Some tokenizers take a whole run of bytes for broken when its end is, so broken text is made token by
+    token as well.
     """
+    whole = codec.decode(token_ids)
+    if BROKEN not in whole:
+        return cut(whole, stops)
     text = SequenceText(codec, stops)
     for token in token_ids:
         text.add([token])
