@@ -13,7 +13,6 @@ import json
 import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import fields
 from pathlib import Path
 
 from pydantic import BaseModel
@@ -98,11 +97,11 @@ def refused(models: Iterable[type[BaseModel]]) -> str:
 
 def limits() -> str:
     """A table of the settings that bound a request."""
-    defaults = {item.name: item.default for item in fields(Settings)}
+    defaults = Settings(model="")
     rows = []
     for name in _LIMITS:
-        default = defaults[name]
-        rows.append((f"`{name}`", "none" if default is None else f"{round(default):,}", OPTIONS[name][1]))
+        default = getattr(defaults, name)
+        rows.append((f"`{name}`", "none" if default is None else f"{default:,.0f}", OPTIONS[name][1]))
     return _table(("setting", "default", "what it bounds"), rows)
 
 

@@ -54,7 +54,7 @@ class ChatChoice(BaseModel):
     """One answer."""
 
     index: int = Field(description="Its position, from 0.")
-    message: AnswerMessage = Field(description="The assistant's turn.")
+    message: AnswerMessage = Field(description="What the assistant answers.")
     logprobs: ChoiceLogprobs | None = Field(None, description="With logprobs true.")
     finish_reason: Finish = Field(description=f"{_FINISH}; tool_calls: the model calls tools.")
 
