@@ -48,6 +48,7 @@ generate: install ## Write the generated files anew (the CRD, the docs' tables)
 	@$(BIN)/python -m berth_operator.conditions_page --write docs/conditions.md
 	@$(BIN)/python tools/chart_docs.py --write
 	@$(BIN)/python -m berth_inference.settings_schema --write operator/berth_operator/data/server_settings.json
+	@$(BIN)/python -m berth_inference.api_tables --write docs
 
 lock: install ## Write constraints.txt anew from what .venv holds
 	@{ sed -n '/^#/p' constraints.txt; $(BIN)/python -m pip freeze --exclude-editable | grep -v ' @ ' | sed 's/+cpu$$//'; } > constraints.new

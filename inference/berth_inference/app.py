@@ -14,6 +14,7 @@ from berth_inference.body_limit import BodyLimit
 from berth_inference.http_errors import install_error_handlers
 from berth_inference.metrics import Metrics
 from berth_inference.observed_engine import ObservedEngine
+from berth_inference.openapi_page import DocumentedAPI
 from berth_inference.request_log import RequestLog
 from berth_inference.routes import (
     chat,
@@ -44,7 +45,7 @@ def create_app(settings: Settings, load: Loader) -> FastAPI:
         yield
         await service.close()
 
-    app = FastAPI(
+    app = DocumentedAPI(
         title="Berth inference server",
         description="One language model over HTTP.",
         lifespan=lifespan,

@@ -20,6 +20,21 @@ class ErrorKind(StrEnum):
     INTERNAL = "internal_error"
 
 
+MEANINGS = {
+    ErrorKind.INVALID: "An argument cannot be served; the message names it and says what to do.",
+    ErrorKind.MALFORMED: "The body is no JSON object, or an argument has a wrong type; the message names it.",
+    ErrorKind.UNAUTHORIZED: "The server asks for an API key, and there is none or it is not valid.",
+    ErrorKind.NOT_FOUND: "There is no such path, or no such model; then the message lists those that are served.",
+    ErrorKind.METHOD: "The path does not answer this method.",
+    ErrorKind.TOO_LARGE: "The body is larger than the server takes.",
+    ErrorKind.OVERLOADED: "Too many requests are waiting; Retry-After says when to try again.",
+    ErrorKind.UNAVAILABLE: "The server is loading, draining or out of memory; Retry-After says when to try again.",
+    ErrorKind.DEADLINE: "The answer took longer than the server allows.",
+    ErrorKind.INTERNAL: "A fault of the server, whose log says more.",
+}
+"""What each kind means, for documentation."""
+
+
 class BerthError(Exception):
     """A request that was refused or failed, in words for the person who sent it.
 

@@ -145,3 +145,20 @@ def tiny_chat(start_server: ServerFactory) -> TinyChat:
     with httpx2.Client(base_url=started.url) as http:
         wait_until_ready(http)
     return TinyChat(started.url, *greedy_answer())
+
+
+@pytest.fixture(scope="module")
+def tiny_client() -> Iterator[TestClient]:
+    """The built-in model in process, ready."""
+    import torch
+
+    from berth_inference.loading import load_engine
+
+    # More threads gain nothing on so small a model, and on a busy machine they wait for each other.
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    settings = Settings(model="tiny-chat", dtype="float32", device="cpu")
+    with TestClient(create_app(settings, load_engine)) as client:
+        wait_until_ready(client)
+        yield client
+    torch.set_num_threads(before)

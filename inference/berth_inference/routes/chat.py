@@ -3,34 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from typing import Any
+from typing import Annotated
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Body, Request
 from fastapi.responses import JSONResponse, Response
 
 from berth_inference.dialects.chat import check_source, to_request
 from berth_inference.engine import ChatMessage, Codec, Engine, EventStream, GenerationRequest, TokenEvent
 from berth_inference.engine.admission import Limits
-from berth_inference.errors import BerthError
+from berth_inference.errors import MEANINGS, BerthError, ErrorKind
 from berth_inference.http_errors import content
 from berth_inference.routes.dependencies import ServiceDependency
+from berth_inference.routes.examples import CHAT
 from berth_inference.routes.reading import Gathering, GeneratedSequence, begun, collect, events
-from berth_inference.routes.responses import LAST_EVENT, REFUSALS, event_stream, server_event
+from berth_inference.routes.responses import LAST_EVENT, REFUSALS, Responses, event_stream, server_event
 from berth_inference.routes.threads import long_answer, long_body, off_loop
-from berth_inference.schemas.chat import ChatRequest, ChatResponse, Details, Message, SequenceDetails
+from berth_inference.schemas.chat import ChatRequest, Message
+from berth_inference.schemas.chat_answers import ChatResponse, Details, SequenceDetails
+from berth_inference.schemas.errors import ErrorAnswer
 from berth_inference.text.sequence_text import SequenceText
 
 router = APIRouter(tags=["chat"])
 
 _PATH = "/chat"
-_RESPONSES: dict[int | str, dict[str, Any]] = {
+_RESPONSES: Responses = {
     **REFUSALS,
-    422: {"description": "A body that is no JSON, or an argument of a wrong type, by name"},
+    422: {"description": MEANINGS[ErrorKind.MALFORMED], "model": ErrorAnswer},
 }
 
 
 @router.post(_PATH, response_model=ChatResponse, responses=_RESPONSES)
-async def chat(body: ChatRequest, request: Request, service: ServiceDependency) -> Response:
+async def chat(
+    body: Annotated[ChatRequest, Body(openapi_examples=CHAT)], request: Request, service: ServiceDependency
+) -> Response:
     """Continue a prompt, or answer a conversation.
 
     With `stream`, server-sent events: `{"delta": "..."}` for each new piece of text, with the `sequence` that it

@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import AsyncGenerator, Sequence
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Body, Request
 from fastapi.responses import JSONResponse, Response
 
 from berth_inference.dialects.models import served_name
@@ -26,10 +26,12 @@ from berth_inference.engine.tool_calls import ToolCall, parse_tool_calls
 from berth_inference.errors import BerthError
 from berth_inference.http_errors import content
 from berth_inference.routes.dependencies import ServiceDependency
+from berth_inference.routes.examples import CHAT_COMPLETIONS
 from berth_inference.routes.reading import GeneratedSequence, begun, collect, events
-from berth_inference.routes.responses import LAST_EVENT, REFUSALS, event_stream, server_event
+from berth_inference.routes.responses import LAST_EVENT, OPENAI_REFUSALS, event_stream, server_event
 from berth_inference.routes.threads import long_answer, long_body, off_loop
-from berth_inference.schemas.chat_completions import ChatCompletion, ChatCompletionRequest
+from berth_inference.schemas.chat_completions import ChatCompletionRequest
+from berth_inference.schemas.openai_answers import ChatCompletion
 from berth_inference.text.sequence_text import SequenceText, text_of
 
 router = APIRouter(tags=["OpenAI"])
@@ -37,9 +39,11 @@ router = APIRouter(tags=["OpenAI"])
 _PATH = "/v1/chat/completions"
 
 
-@router.post(_PATH, response_model=ChatCompletion, responses=REFUSALS)
+@router.post(_PATH, response_model=ChatCompletion, responses=OPENAI_REFUSALS)
 async def chat_completions(
-    body: ChatCompletionRequest, request: Request, service: ServiceDependency
+    body: Annotated[ChatCompletionRequest, Body(openapi_examples=CHAT_COMPLETIONS)],
+    request: Request,
+    service: ServiceDependency,
 ) -> Response:
     """Answer a conversation. With `stream`, as server-sent events in chunks, the last of them `[DONE]`."""
     engine = service.engine

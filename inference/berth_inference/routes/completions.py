@@ -7,9 +7,9 @@ import uuid
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Body, Request
 from fastapi.responses import JSONResponse, Response
 
 from berth_inference.dialects.generate import best
@@ -30,11 +30,13 @@ from berth_inference.engine.admission import Limits
 from berth_inference.errors import BerthError
 from berth_inference.http_errors import content
 from berth_inference.routes.dependencies import ServiceDependency
+from berth_inference.routes.examples import COMPLETIONS
 from berth_inference.routes.reading import GeneratedSequence, begun, collect, events
-from berth_inference.routes.responses import LAST_EVENT, REFUSALS, event_stream, server_event
+from berth_inference.routes.responses import LAST_EVENT, OPENAI_REFUSALS, event_stream, server_event
 from berth_inference.routes.submitting import submit_all
 from berth_inference.routes.threads import long_answer, long_body, off_loop
-from berth_inference.schemas.completions import Completion, CompletionRequest, Prompt
+from berth_inference.schemas.completions import CompletionRequest, Prompt
+from berth_inference.schemas.openai_answers import Completion
 from berth_inference.text.sequence_text import SequenceText, text_of
 
 router = APIRouter(tags=["OpenAI"])
@@ -50,8 +52,12 @@ class _Job:
     opening: str
 
 
-@router.post(_PATH, response_model=Completion, responses=REFUSALS)
-async def completions(body: CompletionRequest, request: Request, service: ServiceDependency) -> Response:
+@router.post(_PATH, response_model=Completion, responses=OPENAI_REFUSALS)
+async def completions(
+    body: Annotated[CompletionRequest, Body(openapi_examples=COMPLETIONS)],
+    request: Request,
+    service: ServiceDependency,
+) -> Response:
     """Continue one text or several. With `stream`, as server-sent events in chunks, the last of them `[DONE]`."""
     engine = service.engine
     head = {

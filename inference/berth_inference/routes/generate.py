@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
+from typing import Annotated
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Body, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 
 from berth_inference.dialects.generate import Source, best, outputs, source, to_request
@@ -14,8 +15,9 @@ from berth_inference.engine.admission import Limits
 from berth_inference.errors import BerthError
 from berth_inference.http_errors import content
 from berth_inference.routes.dependencies import ServiceDependency
+from berth_inference.routes.examples import GENERATE
 from berth_inference.routes.reading import Gathering, GeneratedSequence, begun, collect, events
-from berth_inference.routes.responses import REFUSALS, as_json
+from berth_inference.routes.responses import REFUSALS, as_json, only
 from berth_inference.routes.threads import long_answer, long_body, off_loop
 from berth_inference.schemas.generate import (
     GenerateRequest,
@@ -32,7 +34,11 @@ _MOCK = "This is a mock response: the model was not run."
 
 
 @router.post(_PATH, response_model=GenerateResponse, responses=REFUSALS)
-async def generate(body: GenerateRequest, request: Request, service: ServiceDependency) -> Response:
+async def generate(
+    body: Annotated[GenerateRequest, Body(openapi_examples=GENERATE)],
+    request: Request,
+    service: ServiceDependency,
+) -> Response:
     """Continue a prompt, or answer a conversation.
 
     With `stream`, JSON objects `{"text": [...]}` with all text so far, each followed by a NUL byte. Where the best
@@ -53,7 +59,7 @@ async def generate(body: GenerateRequest, request: Request, service: ServiceDepe
     return JSONResponse(answer.model_dump())
 
 
-@router.get("/v1/models/info", response_model=ModelsInfo)
+@router.get("/v1/models/info", response_model=ModelsInfo, responses=only(REFUSALS, 401, 503))
 async def models_info(service: ServiceDependency) -> ModelsInfo:
     """The longest context, in tokens, of each name of the served model."""
     info = service.engine.info

@@ -2,35 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated
 
-from fastapi import APIRouter
-from pydantic import BaseModel
+from fastapi import APIRouter, Path
 
 from berth_inference.dialects.models import served_name
 from berth_inference.routes.dependencies import ServiceDependency
-from berth_inference.routes.responses import only
+from berth_inference.routes.responses import OPENAI_REFUSALS, only
+from berth_inference.schemas.openai_answers import ModelCard, ModelList
 from berth_inference.service import Service
 
 router = APIRouter(tags=["OpenAI"])
-
-
-class ModelCard(BaseModel):
-    """One name of the served model. `root` is its first name, `max_model_len` its context in tokens."""
-
-    id: str
-    object: Literal["model"] = "model"
-    created: int
-    owned_by: Literal["berth"] = "berth"
-    root: str
-    max_model_len: int
-
-
-class ModelList(BaseModel):
-    """Every name of the served model."""
-
-    object: Literal["list"] = "list"
-    data: list[ModelCard]
 
 
 def _card(name: str, service: Service) -> ModelCard:
@@ -40,14 +22,19 @@ def _card(name: str, service: Service) -> ModelCard:
     )
 
 
-@router.get("/v1/models", response_model=ModelList, responses=only(503))
+@router.get("/v1/models", response_model=ModelList, responses=only(OPENAI_REFUSALS, 401, 503))
 async def models(service: ServiceDependency) -> ModelList:
     """The names under which the served model answers."""
     return ModelList(data=[_card(name, service) for name in service.engine.info.names])
 
 
 # A name may be a hub id, which has a slash.
-@router.get("/v1/models/{name:path}", response_model=ModelCard, responses=only(404, 503))
-async def model(name: str, service: ServiceDependency) -> ModelCard:
+@router.get(
+    "/v1/models/{name:path}", response_model=ModelCard, responses=only(OPENAI_REFUSALS, 401, 404, 503)
+)
+async def model(
+    name: Annotated[str, Path(description="A name of the served model; it may hold a slash.")],
+    service: ServiceDependency,
+) -> ModelCard:
     """One name of the served model."""
     return _card(served_name(name, service.engine.info), service)

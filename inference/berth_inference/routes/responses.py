@@ -6,23 +6,39 @@ import json
 from typing import Any
 
 from fastapi.responses import StreamingResponse
+from pydantic import BaseModel
+
+from berth_inference.errors import MEANINGS, ErrorKind
+from berth_inference.schemas.errors import ErrorAnswer, OpenAIErrorAnswer
 
 EVENT_STREAM = "text/event-stream"
 
-REFUSALS: dict[int | str, dict[str, Any]] = {
-    400: {"description": "An argument that cannot be served, by name, and what to do"},
-    404: {"description": "A model that is not served"},
-    413: {"description": "A body that is too large"},
-    429: {"description": "Too many requests are waiting; Retry-After says when to try again"},
-    503: {"description": "Loading, draining or out of memory; Retry-After says when to try again"},
-    504: {"description": "The answer took longer than the server allows"},
-}
-"""For the OpenAPI page."""
+Responses = dict[int | str, dict[str, Any]]
 
 
-def only(*statuses: int) -> dict[int | str, dict[str, Any]]:
+def _refusals(form: type[BaseModel]) -> Responses:
+    kinds = {
+        400: ErrorKind.INVALID,
+        401: ErrorKind.UNAUTHORIZED,
+        404: ErrorKind.NOT_FOUND,
+        413: ErrorKind.TOO_LARGE,
+        429: ErrorKind.OVERLOADED,
+        503: ErrorKind.UNAVAILABLE,
+        504: ErrorKind.DEADLINE,
+    }
+    return {status: {"description": MEANINGS[kind], "model": form} for status, kind in kinds.items()}
+
+
+REFUSALS = _refusals(ErrorAnswer)
+"""For the OpenAPI page, of routes with their own form of errors."""
+
+OPENAI_REFUSALS = _refusals(OpenAIErrorAnswer)
+"""For the OpenAPI page, of OpenAI's routes."""
+
+
+def only(refusals: Responses, *statuses: int) -> Responses:
     """Those of the refusals, for routes that know no others."""
-    return {status: REFUSALS[status] for status in statuses}
+    return {status: refusals[status] for status in statuses}
 
 
 LAST_EVENT = b"data: [DONE]\n\n"

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Annotated
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Body
 
 from berth_inference.dialects.models import served_name
 from berth_inference.dialects.openai import turns
@@ -12,7 +13,8 @@ from berth_inference.dialects.text import check_text
 from berth_inference.engine import Engine
 from berth_inference.errors import invalid
 from berth_inference.routes.dependencies import ServiceDependency
-from berth_inference.routes.responses import REFUSALS
+from berth_inference.routes.examples import DETOKENIZE, TOKENIZE
+from berth_inference.routes.responses import OPENAI_REFUSALS
 from berth_inference.schemas.tokens import (
     DetokenizeRequest,
     DetokenizeResponse,
@@ -24,9 +26,11 @@ router = APIRouter(tags=["tokens"])
 
 
 @router.post(
-    "/tokenize", response_model=TokenizeResponse, response_model_exclude_none=True, responses=REFUSALS
+    "/tokenize", response_model=TokenizeResponse, response_model_exclude_none=True, responses=OPENAI_REFUSALS
 )
-async def tokenize(body: TokenizeRequest, service: ServiceDependency) -> TokenizeResponse:
+async def tokenize(
+    body: Annotated[TokenizeRequest, Body(openapi_examples=TOKENIZE)], service: ServiceDependency
+) -> TokenizeResponse:
     """The tokens of a text, or of a conversation through the chat template, as the model reads them."""
     engine = service.engine
     served_name(body.model, engine.info)
@@ -52,8 +56,10 @@ def _tokenized(body: TokenizeRequest, engine: Engine) -> TokenizeResponse:
     )
 
 
-@router.post("/detokenize", response_model=DetokenizeResponse, responses=REFUSALS)
-async def detokenize(body: DetokenizeRequest, service: ServiceDependency) -> DetokenizeResponse:
+@router.post("/detokenize", response_model=DetokenizeResponse, responses=OPENAI_REFUSALS)
+async def detokenize(
+    body: Annotated[DetokenizeRequest, Body(openapi_examples=DETOKENIZE)], service: ServiceDependency
+) -> DetokenizeResponse:
     """The text of tokens, special tokens left out."""
     engine = service.engine
     served_name(body.model, engine.info)

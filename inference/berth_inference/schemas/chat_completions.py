@@ -7,10 +7,20 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
-from berth_inference.schemas.openai import Finish, OpenAIRequest, Usage
-from berth_inference.schemas.values import Flag, Integer, Text, refused
+from berth_inference.schemas.openai import OpenAIRequest
+from berth_inference.schemas.values import FewLikeliest, Flag, Positive, Text, refused
 
 _CHOICE = "the model itself decides whether to call a tool; only 'auto' and 'none' are served"
+
+
+class TextPart(BaseModel):
+    """A piece of a message."""
+
+    type: Literal["text", "input_text"] = Field(description="Both mean text.")
+    text: str = Field(description="The text.")
+
+
+_Content = str | list[TextPart] | None
 
 
 def _text_of_parts(value: Any) -> Any:
@@ -38,8 +48,8 @@ class CalledFunction(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    name: FunctionName
-    arguments: Text
+    name: FunctionName = Field(description="The function's name.")
+    arguments: Text = Field(description="A JSON object, as text.")
 
 
 class MessageToolCall(BaseModel):
@@ -47,9 +57,11 @@ class MessageToolCall(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    id: Annotated[Text, Field(min_length=1, max_length=128)]
-    type: Literal["function"]
-    function: CalledFunction
+    id: Annotated[Text, Field(min_length=1, max_length=128)] = Field(
+        description="The call's name, to which its result refers."
+    )
+    type: Literal["function"] = Field(description="Functions are the only kind.")
+    function: CalledFunction = Field(description="What is called, and with what.")
 
 
 class ChatCompletionMessage(BaseModel):
@@ -57,10 +69,20 @@ class ChatCompletionMessage(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    role: Literal["system", "developer", "user", "assistant", "tool"]
-    content: Annotated[Text | None, BeforeValidator(_text_of_parts)] = None
-    tool_calls: list[MessageToolCall] | None = None
-    tool_call_id: Annotated[Text, Field(min_length=1, max_length=128)] | None = None
+    role: Literal["system", "developer", "user", "assistant", "tool"] = Field(
+        description="Who speaks; developer means system, and tool brings the result of a call."
+    )
+    content: Annotated[Text | None, BeforeValidator(_text_of_parts, json_schema_input_type=_Content)] = Field(
+        None,
+        description="What is said: text, or a list of parts of text, which are joined. Not given: only where the "
+        "assistant calls tools.",
+    )
+    tool_calls: list[MessageToolCall] | None = Field(
+        None, description="Calls that the assistant made. Not given: none."
+    )
+    tool_call_id: Annotated[Text, Field(min_length=1, max_length=128)] | None = Field(
+        None, description="With the role tool: the call whose result this is. Not given: for the other roles."
+    )
     name: refused("chat templates have no place for it; put it into the content") = None  # type: ignore[valid-type]
     refusal: refused("the model is never sent one") = None  # type: ignore[valid-type]
     audio: refused("this model reads text only") = None  # type: ignore[valid-type]
@@ -72,9 +94,13 @@ class FunctionDefinition(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    name: FunctionName
-    description: Text | None = None
-    parameters: dict[str, Any] | None = None
+    name: FunctionName = Field(description="What the model calls it by.")
+    description: Text | None = Field(
+        None, description="What it does, for the model to read. Not given: none."
+    )
+    parameters: dict[str, Any] | None = Field(
+        None, description="JSON Schema of its arguments, for the model to read. Not given: none."
+    )
     strict: refused("calls are not held to their schema; check their arguments", False) = None  # type: ignore[valid-type]
 
 
@@ -83,8 +109,8 @@ class Tool(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    type: Literal["function"]
-    function: FunctionDefinition
+    type: Literal["function"] = Field(description="Functions are the only kind.")
+    function: FunctionDefinition = Field(description="The function on offer.")
 
 
 class JsonSchemaFormat(BaseModel):
@@ -92,10 +118,16 @@ class JsonSchemaFormat(BaseModel):
 
     model_config = ConfigDict(extra="forbid", populate_by_name=True)
 
-    name: Text | None = None
-    description: Text | None = None
-    json_schema: Annotated[dict[str, Any], Field(alias="schema")]
-    strict: Flag | None = None
+    name: Text | None = Field(None, description="The caller's own; it changes nothing. Not given: none.")
+    description: Text | None = Field(
+        None, description="The caller's own; it changes nothing. Not given: none."
+    )
+    json_schema: dict[str, Any] = Field(
+        alias="schema", description="JSON Schema that the answer is held to, token by token."
+    )
+    strict: Flag | None = Field(
+        None, description="Both mean true: the answer is held to it. Not given: true."
+    )
 
 
 class ResponseFormat(BaseModel):
@@ -103,40 +135,39 @@ class ResponseFormat(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    type: Literal["text", "json_object", "json_schema"]
-    json_schema: JsonSchemaFormat | None = None
+    type: Literal["text", "json_object", "json_schema"] = Field(
+        description="Any text, any JSON object, or JSON by a schema."
+    )
+    json_schema: JsonSchemaFormat | None = Field(
+        None, description="With the type json_schema: the schema. Not given: for the other types."
+    )
 
 
 class ChatCompletionRequest(OpenAIRequest):
     """A conversation to be answered."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [{"messages": [{"role": "user", "content": "What is Kubernetes?"}], "max_tokens": 40}]
-        }
-    )
-
     messages: Annotated[list[ChatCompletionMessage], Field(min_length=1)] = Field(
         description="The conversation; the model's chat template is applied. One that ends with an assistant's "
         "turn is continued within it."
     )
-    max_completion_tokens: Annotated[Integer, Field(ge=1)] | None = Field(
-        None, description="Most tokens of an answer; not given: as many as the context and the server allow."
+    max_completion_tokens: Positive | None = Field(
+        None, description="Most tokens of an answer. Not given: as many as the context and the server allow."
     )
-    max_tokens: Annotated[Integer, Field(ge=1)] | None = Field(
-        None, description="The older name of max_completion_tokens."
+    max_tokens: Positive | None = Field(
+        None, description="The older name of max_completion_tokens. Not given: as that."
     )
-    logprobs: Flag | None = Field(None, description="Return each token's log-probability.")
-    top_logprobs: Annotated[Integer, Field(ge=0, le=20)] | None = Field(
-        None, description="With logprobs: also those of this many likeliest tokens at each position."
+    logprobs: Flag | None = Field(None, description="Return each token's log-probability. Not given: false.")
+    top_logprobs: FewLikeliest | None = Field(
+        None,
+        description="With logprobs: also those of this many likeliest tokens at each position. Not given: 0.",
     )
     response_format: ResponseFormat | None = Field(
-        None, description="The form that the answer is held to: text, any JSON object, or JSON by a schema."
+        None, description="The form that the answer is held to. Not given: any text."
     )
     tools: Annotated[list[Tool], Field(max_length=128)] | None = Field(
         None,
         description="What the model may call, for models whose chat template knows tools. An answer is then streamed "
-        "in one piece, because only its end tells whether it is a call.",
+        "in one piece, because only its end tells whether it is a call. Not given: none.",
     )
     tool_choice: refused(_CHOICE, "none", "auto") = None  # type: ignore[valid-type]
     parallel_tool_calls: refused("the model itself decides how many tools to call", True) = None  # type: ignore[valid-type]
@@ -148,52 +179,3 @@ class ChatCompletionRequest(OpenAIRequest):
     reasoning_effort: refused("this model has no such setting; ask for it in the prompt") = None  # type: ignore[valid-type]
     verbosity: refused("this model has no such setting; ask for it in the prompt") = None  # type: ignore[valid-type]
     web_search_options: refused("the model has no access to the web") = None  # type: ignore[valid-type]
-
-
-class TopLogprob(BaseModel):
-    """One of the likeliest tokens. `bytes` is null for a token that is part of a character."""
-
-    token: str
-    logprob: float
-    bytes: list[int] | None
-
-
-class TokenLogprob(TopLogprob):
-    """A token of the answer."""
-
-    top_logprobs: list[TopLogprob]
-
-
-class ChoiceLogprobs(BaseModel):
-    """Log-probabilities of an answer's tokens, natural logarithms, before penalties and temperature."""
-
-    content: list[TokenLogprob]
-
-
-class AnswerMessage(BaseModel):
-    """The assistant's turn."""
-
-    role: Literal["assistant"] = "assistant"
-    content: str | None
-    refusal: None = None
-    tool_calls: list[MessageToolCall] | None = Field(None, description="Only where the model calls tools.")
-
-
-class ChatChoice(BaseModel):
-    """One answer."""
-
-    index: int
-    message: AnswerMessage
-    logprobs: ChoiceLogprobs | None = None
-    finish_reason: Finish
-
-
-class ChatCompletion(BaseModel):
-    """The answer, or the answers."""
-
-    id: str
-    object: Literal["chat.completion"] = "chat.completion"
-    created: int
-    model: str
-    choices: list[ChatChoice]
-    usage: Usage

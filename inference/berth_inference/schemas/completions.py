@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchema
+from pydantic import Field, PlainValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from berth_inference.schemas.openai import Finish, OpenAIRequest, Usage
-from berth_inference.schemas.values import Flag, Integer, refused
+from berth_inference.schemas.openai import OpenAIRequest
+from berth_inference.schemas.values import FewLikeliest, Flag, Positive, refused
 
 Prompt = str | tuple[int, ...]
 """Text, or token ids."""
@@ -47,10 +47,6 @@ _TEXT_OR_TOKENS: list[dict[str, Any]] = [
 class CompletionRequest(OpenAIRequest):
     """A text, or several, to be continued."""
 
-    model_config = ConfigDict(
-        json_schema_extra={"examples": [{"prompt": "Kubernetes is", "max_tokens": 20, "temperature": 0}]}
-    )
-
     prompt: Annotated[
         tuple[Prompt, ...],
         PlainValidator(_prompts),
@@ -63,45 +59,14 @@ class CompletionRequest(OpenAIRequest):
             }
         ),
     ] = Field(description="A text, a list of token ids, or a list of either, each answered by itself.")
-    max_tokens: Annotated[Integer, Field(ge=1)] | None = Field(
-        None, description="Most tokens of an answer; not given: 16."
+    max_tokens: Positive | None = Field(None, description="Most tokens of an answer. Not given: 16.")
+    best_of: Positive | None = Field(
+        None, description="Make this many answers and return the n likeliest; not with stream. Not given: n."
     )
-    best_of: Annotated[Integer, Field(ge=1)] | None = Field(
-        None, description="Make this many answers and return the n likeliest; not with stream."
-    )
-    echo: Flag | None = Field(None, description="Begin each answer's text with its prompt.")
-    logprobs: Annotated[Integer, Field(ge=0, le=20)] | None = Field(
+    echo: Flag | None = Field(None, description="Begin each answer's text with its prompt. Not given: false.")
+    logprobs: FewLikeliest | None = Field(
         None,
         description="Return each token's log-probability, and those of this many likeliest tokens at its "
-        "position; not with echo.",
+        "position; not with echo. Not given: none.",
     )
     suffix: refused("the model only continues texts; it does not fill gaps", "") = None  # type: ignore[valid-type]
-
-
-class CompletionLogprobs(BaseModel):
-    """Parallel lists, an entry for each token. Offsets are in characters of the text."""
-
-    tokens: list[str]
-    token_logprobs: list[float]
-    top_logprobs: list[dict[str, float]] | None
-    text_offset: list[int]
-
-
-class CompletionChoice(BaseModel):
-    """One answer."""
-
-    index: int
-    text: str
-    logprobs: CompletionLogprobs | None = None
-    finish_reason: Finish
-
-
-class Completion(BaseModel):
-    """The answers."""
-
-    id: str
-    object: Literal["text_completion"] = "text_completion"
-    created: int
-    model: str
-    choices: list[CompletionChoice]
-    usage: Usage

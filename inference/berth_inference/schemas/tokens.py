@@ -7,47 +7,50 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 
 from berth_inference.schemas.chat_completions import ChatCompletionMessage
-from berth_inference.schemas.values import Flag, Text, TokenId
+from berth_inference.schemas.values import Flag, Natural, Text
 
 
 class TokenizeRequest(BaseModel):
     """A text, or a conversation through the model's chat template."""
 
-    model_config = ConfigDict(
-        extra="forbid",
-        protected_namespaces=(),
-        json_schema_extra={"examples": [{"prompt": "What is a pod?"}]},
-    )
+    model_config = ConfigDict(extra="forbid", protected_namespaces=())
 
-    model: Text | None = Field(None, max_length=512, description="A name of the served model.")
-    prompt: Text | None = Field(None, description="Text to turn into tokens.")
-    messages: Annotated[list[ChatCompletionMessage], Field(min_length=1)] | None = Field(
-        None, description="A conversation instead of a prompt, as the model would be sent it."
+    model: Text | None = Field(
+        None, max_length=512, description="A name of the served model. Not given: the served one."
     )
-    return_token_strs: Flag | None = Field(None, description="Return each token's text too.")
+    prompt: Text | None = Field(None, description="Text to turn into tokens. Not given: messages are needed.")
+    messages: Annotated[list[ChatCompletionMessage], Field(min_length=1)] | None = Field(
+        None,
+        description="A conversation instead of a prompt, as the model would be sent it. Not given: prompt is needed.",
+    )
+    return_token_strs: Flag | None = Field(
+        None, description="Return each token's text too. Not given: false."
+    )
 
 
 class TokenizeResponse(BaseModel):
     """Token ids, and how many the model's context holds."""
 
-    count: int
-    max_model_len: int
-    tokens: list[int]
-    token_strs: list[str] | None = None
+    count: int = Field(description="How many tokens there are.")
+    max_model_len: int = Field(description="How many the model's context holds.")
+    tokens: list[int] = Field(description="Token ids.")
+    token_strs: list[str] | None = Field(None, description="With return_token_strs: their texts.")
 
 
 class DetokenizeRequest(BaseModel):
     """Token ids to turn into text."""
 
-    model_config = ConfigDict(
-        extra="forbid", protected_namespaces=(), json_schema_extra={"examples": [{"tokens": [10, 11]}]}
-    )
+    model_config = ConfigDict(extra="forbid", protected_namespaces=())
 
-    model: Text | None = Field(None, max_length=512, description="A name of the served model.")
-    tokens: Annotated[list[TokenId], Field(max_length=2**20)] = Field(description="Token ids.")
+    model: Text | None = Field(
+        None, max_length=512, description="A name of the served model. Not given: the served one."
+    )
+    tokens: Annotated[list[Natural], Field(max_length=2**20)] = Field(
+        description="Token ids; special ones are left out of the text."
+    )
 
 
 class DetokenizeResponse(BaseModel):
     """The text."""
 
-    prompt: str
+    prompt: str = Field(description="The tokens' text.")

@@ -28,12 +28,20 @@ def _early_stopping(value: Any) -> bool | Literal["never"] | None:
     raise PydanticCustomError("bool_type", "must be true, false or 'never'")
 
 
-Integer = Annotated[int, Field(strict=True), BeforeValidator(_integral)]
+_INTEGRAL = BeforeValidator(_integral)
+
+# Bounds come before the validator: behind it, they are left out of the JSON schema.
+Positive = Annotated[int, Field(strict=True, ge=1), _INTEGRAL]
+Natural = Annotated[int, Field(strict=True, ge=0), _INTEGRAL]
+NaturalOrOff = Annotated[int, Field(strict=True, ge=-1), _INTEGRAL]
+Seed = Annotated[int, Field(strict=True, ge=0, lt=2**63), _INTEGRAL]
+SignedSeed = Annotated[int, Field(strict=True, ge=-(2**63), lt=2**63), _INTEGRAL]
+FewLikeliest = Annotated[int, Field(strict=True, ge=0, le=20), _INTEGRAL]
 Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 Flag = Annotated[bool, Field(strict=True)]
 Text = Annotated[str, Field(strict=True)]
-TokenId = Annotated[Integer, Field(ge=0)]
-TokenIds = Annotated[tuple[TokenId, ...], BeforeValidator(_listed)]
+LISTED = BeforeValidator(_listed, json_schema_input_type=Natural | tuple[Natural, ...])
+TokenIds = Annotated[tuple[Natural, ...], LISTED]
 EarlyStopping = Annotated[
     bool | Literal["never"] | None,
     PlainValidator(_early_stopping),
@@ -51,4 +59,5 @@ def refused(advice: str, *neutral: Any) -> Any:
             return value
         raise PydanticCustomError("refused", "is not supported: {advice}", {"advice": advice})
 
-    return Annotated[Any, PlainValidator(check), WithJsonSchema({"description": f"Refused: {advice}"})]
+    schema = {"description": f"Refused: {advice}", "enum": [None, *neutral]}
+    return Annotated[Any, PlainValidator(check), WithJsonSchema(schema)]
