@@ -35,6 +35,7 @@ def load_engine(settings: Settings, progress: LoadProgress) -> Engine:
         step_tokens=settings.step_tokens,
         kv_bytes=settings.kv_memory,
         deadline=settings.request_seconds,
+        prefix_share=settings.prefix_cache,
     )
     engine = BatchEngine(pipeline, names=settings.names, settings=batch)
     try:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from importlib.metadata import version
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.registry import Collector
 
@@ -95,7 +95,7 @@ class Metrics:
 
     def watch(self, occupancy: Callable[[], Occupancy], ready: Callable[[], bool]) -> None:
         """Read these at each scrape."""
-        self.registry.register(_Gauges(self._model, occupancy, ready))
+        self.registry.register(_AskedFor(self._model, occupancy, ready))
 
     def answered(self, route: str, status: int, error: ErrorKind | None) -> None:
         """Count an HTTP request."""
@@ -108,15 +108,15 @@ class Metrics:
         return generate_latest(self.registry)
 
 
-class _Gauges(Collector):
-    """States, which are asked for rather than kept up to date."""
+class _AskedFor(Collector):
+    """What the engine knows, which is asked for rather than kept up to date."""
 
     def __init__(self, model: str, occupancy: Callable[[], Occupancy], ready: Callable[[], bool]) -> None:
         self._model = model
         self._occupancy = occupancy
         self._ready = ready
 
-    def collect(self) -> Iterator[GaugeMetricFamily]:
+    def collect(self) -> Iterator[Metric]:
         now = self._occupancy()
         for name, text, value in (
             ("vllm:num_requests_running", "Requests whose tokens are generated", now.running),
@@ -127,3 +127,10 @@ class _Gauges(Collector):
             family = GaugeMetricFamily(name, text, labels=["model_name"])
             family.add_metric([self._model], value)
             yield family
+        for name, text, count in (
+            ("vllm:prefix_cache_queries", "Tokens of prompts that were looked up", now.prefix_queries),
+            ("vllm:prefix_cache_hits", "Tokens of prompts that were known already", now.prefix_hits),
+        ):
+            counter = CounterMetricFamily(name, text, labels=["model_name"])
+            counter.add_metric([self._model], count)
+            yield counter

@@ -33,6 +33,7 @@ class Settings:
     max_rows: int = 64
     step_tokens: int = 256
     kv_memory: int | None = None
+    prefix_cache: float = 0.5
     request_seconds: float = 600.0
     step_seconds: float = 300.0
     api_key_file: str | None = None
@@ -138,6 +139,12 @@ OPTIONS: dict[str, tuple[Callable[[str], Any], str]] = {
         _COUNT,
         "bytes for the keys and values of all running requests; default: half of the memory that is "
         "free once the model is loaded",
+    ),
+    "prefix_cache": (
+        Between(float, 0, 1),
+        "share of --kv-memory that may hold beginnings of prompts for later requests to begin with; 0 "
+        "keeps none; requests that need the room take it, so the default only sees to it that a burst of "
+        "them finds half of it free",
     ),
     "request_seconds": (
         Between(float, 1, 86400),

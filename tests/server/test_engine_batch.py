@@ -7,6 +7,7 @@ import itertools
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -22,6 +23,8 @@ from berth_inference.engine import (
     SequenceFinished,
     TokenEvent,
 )
+from berth_inference.engine.batch import engine as engine_module
+from berth_inference.engine.batch.choice import choice
 from berth_inference.engine.batch.engine import BatchEngine, BatchSettings
 from berth_inference.errors import BerthError, ErrorKind
 from berth_inference.routes.health import livez
@@ -168,6 +171,12 @@ async def test_a_full_queue_refuses_and_recovers() -> None:
             "n",
             id="more rows than may run",
         ),
+        pytest.param(
+            {"max_new_tokens": 90, "sampling": SamplingParams(num_beams=4)},
+            {"kv_bytes": 300 * 256},
+            "max_new_tokens",
+            id="more beams than memory",
+        ),
     ],
 )
 async def test_what_can_never_fit_is_refused_at_once_with_the_numbers(
@@ -246,7 +255,9 @@ async def test_a_forward_that_fails_is_told_and_survived(failure: str) -> None:
     assert "secret" not in raised.value.message
 
 
-async def test_memory_that_runs_out_takes_the_newest_request_and_the_others_go_on() -> None:
+async def test_memory_that_runs_out_takes_the_newest_request_and_the_others_go_on(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     async with running() as engine:
         gate = Gate(engine._model)
 
@@ -262,6 +273,7 @@ async def test_memory_that_runs_out_takes_the_newest_request_and_the_others_go_o
         with pytest.raises(BerthError) as raised:
             await events(streams[2])
     assert raised.value.kind is ErrorKind.UNAVAILABLE
+    assert "--kv-memory" in caplog.text
 
 
 async def test_beams_and_the_batch_take_turns() -> None:
@@ -378,17 +390,123 @@ async def test_what_a_drain_has_no_time_for_ends_with_an_error() -> None:
     assert raised.value.kind is ErrorKind.UNAVAILABLE
 
 
-async def test_a_step_that_never_ends_fails_liveness() -> None:
+@pytest.mark.parametrize("beams", [1, 2], ids=["in the batch", "in a beam search"])
+async def test_a_step_that_never_ends_fails_liveness(beams: int) -> None:
     async with running() as engine:
-        service = Service(Settings(model="zoo", step_seconds=0.02), lambda *_: engine)
+        # Long enough for a step to end in on a busy machine.
+        service = Service(Settings(model="zoo", step_seconds=0.5), lambda *_: engine)
         service.start()
         await service.settled.wait()
         assert (await livez(service)).status_code == 200
         gate = Gate(engine._model)
-        stream = engine.submit(request(2))
-        await until(lambda: engine.stuck_seconds > 0.02)
+        stream = engine.submit(request(2, sampling=SamplingParams(num_beams=beams)))
+        await until(lambda: engine.stuck_seconds > 0.5)
         assert (await livez(service)).status_code == 503
         gate.open()
         await events(stream)
         await until(lambda: engine.stuck_seconds == 0)
         assert (await livez(service)).status_code == 200
+
+
+class Raises:
+    """Goes wrong in whatever role it is given."""
+
+    def __init__(self, error: Exception) -> None:
+        self._error = error
+
+    def __call__(self, *_: Any, **__: Any) -> Any:
+        raise self._error
+
+    end = manual_seed = __call__
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        pytest.param(ValueError("is no number"), ErrorKind.INVALID, id="arguments that transformers refuses"),
+        pytest.param(ValueError(), ErrorKind.INVALID, id="an error without a word"),
+        pytest.param(KeyError("secret"), ErrorKind.INTERNAL, id="a fault of the server's"),
+        pytest.param(MemoryError(), ErrorKind.UNAVAILABLE, id="no memory"),
+    ],
+)
+@pytest.mark.parametrize("where", ["taking it in", "changing its logits"])
+async def test_whatever_a_request_makes_fail_it_fails_alone(
+    where: str, error: Exception, kind: ErrorKind, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ill(request: GenerationRequest, *rest: Any) -> Any:
+        found = choice(request, *rest)
+        if len(request.prompt) == len(PROMPT):
+            return found
+        if where == "taking it in":
+            raise error
+        return replace(found, processors=[Raises(error)])
+
+    monkeypatch.setattr(engine_module, "choice", ill)
+    async with running() as engine:
+        healthy = asyncio.create_task(answered(engine, request(12)))
+        with pytest.raises(BerthError) as raised:
+            await events(engine.submit(request(12, prompt=(99, *PROMPT))))
+        assert await healthy == expected(make_model("llama"), request(12))
+    assert raised.value.kind is kind
+    assert "secret" not in raised.value.message
+
+
+async def test_a_text_that_cannot_be_decoded_ends_its_row_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with running() as engine:
+        monkeypatch.setattr(type(engine.codec), "decode", Raises(KeyError("w0")))
+        healthy = asyncio.create_task(answered(engine, request(12)))
+        with pytest.raises(BerthError) as raised:
+            await events(engine.submit(request(12, stop=("w5",))))
+        assert await healthy == expected(make_model("llama"), request(12))
+    assert raised.value.kind is ErrorKind.INTERNAL
+
+
+async def test_beam_searches_that_nobody_waits_for_leave_the_queue_to_others() -> None:
+    beams = SamplingParams(num_beams=2)
+    async with running(max_queued=2) as engine:
+        gate = Gate(engine._model)
+        first, *left = [engine.submit(request(5, sampling=beams)) for _ in range(3)]
+        with pytest.raises(BerthError) as raised:
+            engine.submit(request(5, sampling=beams))
+        assert raised.value.kind is ErrorKind.OVERLOADED
+        for stream in left:
+            stream.cancel()
+        others = [engine.submit(request(5, sampling=beams)) for _ in range(2)]
+        for stream in left:
+            assert (await events(stream))[-1] == Finished(10, 0)
+        gate.open()
+        for stream in (first, *others):
+            assert (await events(stream))[-1] == Finished(10, 5)
+
+
+async def test_cancelling_ends_the_scoring_of_beams_within_one_step() -> None:
+    async with running() as engine:
+        gate = Gate(engine._model)
+        asked = request(3, prompt=tuple(range(3, 90)), sampling=SamplingParams(num_beams=2), logprobs=True)
+        stream = engine.submit(asked)
+        gate.open(3)
+        await until(lambda: len(gate.widths) == 4)  # the first block of the first beam is being scored
+        stream.cancel()
+        gate.open(1)
+        assert (await events(stream))[-2:] == [SequenceFinished(0, FinishReason.CANCELLED), Finished(87, 0)]
+        assert len(gate.widths) == 4
+
+
+@pytest.mark.parametrize("beams", [1, 2], ids=["in the batch", "in a beam search"])
+async def test_closing_ends_every_stream(beams: int) -> None:
+    async with running() as engine:
+        gate = Gate(engine._model)
+        sampling = SamplingParams(num_beams=beams)
+        streams = [engine.submit(request(100, sampling=sampling)) for _ in range(3)]
+        await until(lambda: len(gate.widths) == 1)
+        closing = asyncio.create_task(asyncio.to_thread(engine.close))
+        await until(lambda: all(stream.cancelled for stream in streams))
+        gate.open()
+        ends = await asyncio.gather(*(events(stream) for stream in streams), return_exceptions=True)
+        await closing
+        for end in ends:
+            if isinstance(end, BaseException):
+                assert isinstance(end, BerthError)
+                assert end.kind is ErrorKind.UNAVAILABLE
+            else:
+                assert end[-2] == SequenceFinished(0, FinishReason.CANCELLED)

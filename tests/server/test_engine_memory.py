@@ -3,53 +3,109 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
-from berth_inference.engine.batch import packed_linear
-from berth_inference.engine.batch.memory import budget_cells, free_bytes, is_out_of_memory, key_value_bytes
+from berth_inference.engine.batch import memory, packed_linear
+from berth_inference.engine.batch.cgroup import left_by_limits
+from berth_inference.engine.batch.memory import budget_cells, free_bytes, key_value_bytes
 from berth_inference.engine.batch.packed_linear import PackedLinear, pack
+from berth_inference.engine.failures import is_out_of_memory
 from server.model_zoo import make_model
 
 CPU = torch.device("cpu")
 MIB = 2**20
 
 
-def machine(
-    folder: Path, available_mib: int, limit: str | None = None, used_mib: int = 0, cached_mib: int = 0
+def limited(folder: Path, limit: str, used_mib: int = 0, cached_mib: int = 0, *, version: int = 2) -> None:
+    """A control group as the kernel shows it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    names = {1: ("memory.limit_in_bytes", "memory.usage_in_bytes"), 2: ("memory.max", "memory.current")}
+    (folder / names[version][0]).write_text(f"{limit}\n")
+    (folder / names[version][1]).write_text(f"{used_mib * MIB}\n")
+    prefix = "total_" if version == 1 else ""
+    (folder / "memory.stat").write_text(
+        f"cache 7\n{prefix}inactive_file {cached_mib * MIB}\n{prefix}active_file 0\n"
+    )
+
+
+GROUPS: dict[str, tuple[str, list[tuple[str, dict[str, Any]]], int | None]] = {
+    "no groups at all": ("", [], None),
+    "a container without a limit": ("0::/", [(".", {"limit": "max"})], None),
+    "what a limit leaves": ("0::/", [(".", {"limit": str(300 * MIB), "used_mib": 100})], 200),
+    "cached files can be given up": (
+        "0::/",
+        [(".", {"limit": str(300 * MIB), "used_mib": 250, "cached_mib": 150})],
+        200,
+    ),
+    "never less than nothing": ("0::/", [(".", {"limit": str(MIB), "used_mib": 9})], 0),
+    "a group within a group: the tighter of both": (
+        "0::/pod/container",
+        [
+            ("pod/container", {"limit": str(900 * MIB), "used_mib": 100}),
+            ("pod", {"limit": str(500 * MIB), "used_mib": 450}),
+        ],
+        50,
+    ),
+    "the path of the host, where only the container's own group is seen": (
+        "0::/kubepods/pod/container",
+        [(".", {"limit": str(300 * MIB), "used_mib": 100})],
+        200,
+    ),
+    "a path outside of what is seen": (
+        "0::/../other",
+        [(".", {"limit": str(300 * MIB), "used_mib": 100})],
+        200,
+    ),
+    "version 1": (
+        "4:cpu,memory:/x\n0::/",
+        [("memory/x", {"version": 1, "limit": str(300 * MIB), "used_mib": 250, "cached_mib": 50})],
+        100,
+    ),
+    "version 1 without a limit": (
+        "4:memory:/",
+        [("memory", {"version": 1, "limit": "9223372036854771712", "used_mib": 9})],
+        None,
+    ),
+    "version 1, a group within a group": (
+        "4:memory:/pod/container",
+        [
+            ("memory/pod/container", {"version": 1, "limit": "9223372036854771712"}),
+            ("memory/pod", {"version": 1, "limit": str(80 * MIB), "used_mib": 20}),
+        ],
+        60,
+    ),
+    "a file that holds no number": ("0::/", [(".", {"limit": "much"})], None),
+}
+
+
+@pytest.mark.parametrize(("own", "groups", "left_mib"), GROUPS.values(), ids=GROUPS.keys())
+def test_what_limits_leave(
+    tmp_path: Path, own: str, groups: list[tuple[str, dict[str, Any]]], left_mib: int | None
 ) -> None:
-    (folder / "meminfo").write_text(f"MemTotal: 999 kB\nMemAvailable: {available_mib * 1024} kB\n")
-    if limit is not None:
-        (folder / "memory.max").write_text(limit)
-        (folder / "memory.current").write_text(str(used_mib * MIB))
-        (folder / "memory.stat").write_text(f"inactive_file {cached_mib * MIB}\nactive_file 0\n")
+    (tmp_path / "self").write_text(own)
+    root = tmp_path / "cgroup"
+    for path, values in groups:
+        limited(root / path, **values)
+    assert left_by_limits(root, tmp_path / "self") == (None if left_mib is None else left_mib * MIB)
 
 
 @pytest.mark.parametrize(
-    ("arguments", "free_mib"),
+    ("allowed", "free_mib"),
     [
-        pytest.param({"available_mib": 500}, 500, id="no container: what the machine has"),
-        pytest.param({"available_mib": 500, "limit": "max"}, 500, id="a container without a limit"),
-        pytest.param(
-            {"available_mib": 500, "limit": str(300 * MIB), "used_mib": 100}, 200, id="what a limit leaves"
-        ),
-        pytest.param(
-            {"available_mib": 500, "limit": str(300 * MIB), "used_mib": 250, "cached_mib": 150},
-            200,
-            id="cached files can be given up",
-        ),
-        pytest.param(
-            {"available_mib": 50, "limit": str(300 * MIB)}, 50, id="a machine that has less than the limit"
-        ),
-        pytest.param(
-            {"available_mib": 500, "limit": str(MIB), "used_mib": 9}, 0, id="never less than nothing"
-        ),
+        pytest.param(None, 500, id="no limit: what the machine has"),
+        pytest.param(200 * MIB, 200, id="a limit"),
+        pytest.param(900 * MIB, 500, id="a machine that has less than the limit"),
     ],
 )
-def test_free_memory(tmp_path: Path, arguments: dict[str, object], free_mib: int) -> None:
-    machine(tmp_path, **arguments)  # type: ignore[arg-type]
-    assert free_bytes(CPU, tmp_path, tmp_path / "meminfo") == free_mib * MIB
+def test_free_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, allowed: int | None, free_mib: int
+) -> None:
+    monkeypatch.setattr(memory, "left_by_limits", lambda: allowed)
+    (tmp_path / "meminfo").write_text("MemTotal: 999 kB\nMemAvailable: 512000 kB\n")
+    assert free_bytes(CPU, tmp_path / "meminfo") == free_mib * MIB
 
 
 @pytest.mark.parametrize(

@@ -53,11 +53,17 @@ class ModelInfo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Occupancy:
-    """How busy an engine is: requests, and the share (0 to 1) of its memory for keys and values in use."""
+    """How busy an engine is: requests, and the share (0 to 1) of its memory for keys and values in use.
+
+    Since it started, `prefix_queries` tokens of prompts were looked up among those that had been read
+    before, and `prefix_hits` of them did not have to be read again.
+    """
 
     running: int = 0
     waiting: int = 0
     kv_usage: float = 0.0
+    prefix_queries: int = 0
+    prefix_hits: int = 0
 
 
 class Codec(Protocol):

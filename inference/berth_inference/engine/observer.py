@@ -71,14 +71,18 @@ class StepObserver(StoppingCriteria):  # type: ignore[misc, unused-ignore]  # tr
 
     def __call__(self, input_ids: torch.Tensor, scores: Any, **_: Any) -> torch.Tensor:
         """Which rows a stop string has ended, shape (rows,). Raises `Cancelled`."""
-        if self._stream.cancelled:
-            raise Cancelled
+        self.check()
         ended = [False] * input_ids.shape[0]
         if self._checks_text:
             ended = [self._stop.end(row) for row in input_ids[:, self._prompt :].tolist()]
         if self._streaming:
             self._publish(input_ids[:, -1].tolist(), ended)
         return torch.tensor(ended, dtype=torch.bool, device=input_ids.device)
+
+    def check(self) -> None:
+        """Raises `Cancelled` where nobody wants the rest."""
+        if self._stream.cancelled:
+            raise Cancelled
 
     def _publish(self, newest: list[int], ended: list[bool]) -> None:
         for row in sorted(self._running):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import queue
 import threading
 import time
+from collections import deque
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,14 @@ from transformers import LogitsProcessorList, StoppingCriteriaList
 from berth_inference.engine.arguments import generation_config, model_info, take_defaults
 from berth_inference.engine.codec import TokenizerCodec
 from berth_inference.engine.constraint import GrammarCompiler, GrammarProcessor, check_combination
-from berth_inference.engine.events import Finished, FinishReason, TokenEvent
+from berth_inference.engine.events import Finished, FinishReason, SequenceFinished, TokenEvent
+from berth_inference.engine.failures import (
+    broken,
+    is_out_of_memory,
+    out_of_memory,
+    shutting_down,
+    unfinished,
+)
 from berth_inference.engine.grammar import Grammar
 from berth_inference.engine.group_beams import search_in_groups
 from berth_inference.engine.interface import ModelInfo, Occupancy
@@ -58,10 +65,11 @@ class PipelineEngine:
         self._info = model_info(pipeline.model, pipeline.tokenizer, names, defaults, self._codec.tool_format)
         self.grammars = GrammarCompiler(pipeline.tokenizer, self._info)
         self._max_queued = max_queued
-        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
-        self._lock = threading.Lock()
-        self._admitted: set[_Job] = set()
+        self._changed = threading.Condition()  # holds for all of the following
+        self._waiting: deque[_Job] = deque()
+        self._running: _Job | None = None
         self._draining = False
+        self._closing = False
         self._idle = threading.Event()
         self._idle.set()
         self._thread = threading.Thread(target=self._work, name="generation", daemon=True)
@@ -80,9 +88,7 @@ class PipelineEngine:
     @property
     def occupancy(self) -> Occupancy:
         """One request runs, the others wait."""
-        admitted = len(self._admitted)
-        running = min(admitted, 1)
-        return Occupancy(running=running, waiting=admitted - running)
+        return Occupancy(running=int(self._running is not None), waiting=len(self._waiting))
 
     def prepare(self, grammar: Grammar) -> None:
         """Raise `BerthError` if a grammar cannot be enforced. Blocks, for seconds the first time."""
@@ -92,20 +98,26 @@ class PipelineEngine:
         """Queue a request. Raises `BerthError` when draining or when too many wait already."""
         check_combination(request)
         job = _Job(request, EventStream(asyncio.get_running_loop()))
-        with self._lock:
+        with self._changed:
             if self._draining:
-                raise BerthError(ErrorKind.UNAVAILABLE, "The server is shutting down.", retry_after=1)
-            # One of the admitted is running, the others wait.
-            if len(self._admitted) > self._max_queued:
+                raise shutting_down()
+            self._forget_cancelled()
+            if len(self._waiting) + (self._running is not None) > self._max_queued:
                 raise BerthError(
                     ErrorKind.OVERLOADED,
                     f"{self._max_queued} requests are waiting already; try again later.",
                     retry_after=1,
                 )
-            self._admitted.add(job)
+            self._waiting.append(job)
             self._idle.clear()
-        self._jobs.put(job)
+            self._changed.notify()
         return job.stream
+
+    def _forget_cancelled(self) -> None:
+        """What nobody waits for any more takes nobody's place in the queue."""
+        for job in [job for job in self._waiting if job.stream.cancelled]:
+            self._waiting.remove(job)
+            _end_cancelled(job)
 
     def warm_up(self) -> None:
         """Produce one token, which reads every weight into memory. Raises what the model raises."""
@@ -122,65 +134,63 @@ class PipelineEngine:
 
     async def drain(self, seconds: float) -> None:
         """Admit nothing more, wait for what was admitted, then end what is left with an error."""
-        with self._lock:
+        with self._changed:
             self._draining = True
         if await asyncio.to_thread(self._idle.wait, seconds):
             return
-        with self._lock:
-            left = list(self._admitted)
-        for job in left:
-            job.stream.publish(
-                BerthError(
-                    ErrorKind.UNAVAILABLE,
-                    "The server is shutting down and the answer was not finished in time.",
-                    retry_after=1,
-                )
-            )
+        for job in self._admitted():
+            job.stream.publish(unfinished())
             job.stream.cancel()
 
     def close(self) -> None:
         """End the thread after the step it is in."""
-        with self._lock:
-            self._draining = True
-            for job in self._admitted:
+        with self._changed:
+            self._draining = self._closing = True
+            for job in self._admitted():
                 job.stream.cancel()
-        self._jobs.put(None)
+            self._changed.notify()
         self._thread.join(_CLOSE_SECONDS)
 
+    def _admitted(self) -> list[_Job]:
+        with self._changed:
+            return [*self._waiting, *([self._running] if self._running else [])]
+
     def _work(self) -> None:
-        while (job := self._jobs.get()) is not None:
-            try:
-                self._run(job)
-            finally:
-                with self._lock:
-                    self._admitted.discard(job)
-                    if not self._admitted:
-                        self._idle.set()
+        while (job := self._next()) is not None:
+            self._run(job)
+
+    def _next(self) -> _Job | None:
+        """The one that is to run now. Waits for it; None once the engine is closed and nothing is left."""
+        with self._changed:
+            self._running = None
+            if not self._waiting:
+                self._idle.set()
+            while not self._waiting:
+                if self._closing:
+                    return None
+                self._changed.wait()
+            self._running = self._waiting.popleft()
+            return self._running
 
     def _run(self, job: _Job) -> None:
         """One request to its end. Whatever goes wrong ends that request alone."""
         job.stream.started_at = time.monotonic()
         try:
             self._generate(job.request, job.stream)
-        except (MemoryError, torch.OutOfMemoryError):
-            _log.exception("out of memory in a generation")
-            job.stream.publish(
-                BerthError(
-                    ErrorKind.UNAVAILABLE,
-                    "The server ran out of memory on this request; ask for fewer beams, sequences or tokens.",
-                    retry_after=1,
-                )
-            )
         except BerthError as error:
             job.stream.publish(error)
         except Exception as error:
-            if "probability tensor contains" in str(error):
+            if is_out_of_memory(error):
+                _log.error(
+                    "out of memory in a generation: lower --max-beams, --max-sequences or --kv-memory, "
+                    "or raise the limit"
+                )
+                job.stream.publish(out_of_memory())
+            elif "probability tensor contains" in str(error):
                 job.stream.publish(every_token_forbidden())
-                return
-            _log.exception("a generation failed")
-            job.stream.publish(
-                BerthError(ErrorKind.INTERNAL, "The generation failed; the server's log says why.")
-            )
+            else:
+                _log.exception("a generation failed")
+                job.stream.publish(broken())
 
     @torch.inference_mode()
     def _generate(self, request: GenerationRequest, stream: EventStream) -> None:
@@ -191,27 +201,35 @@ class PipelineEngine:
         # seeded request left behind: without a seed, answers would repeat.
         _ = torch.manual_seed(request.seed) if request.seed is not None else torch.seed()
         try:
-            if stream.cancelled:  # while it was waiting
-                raise Cancelled
+            observer.check()  # it may have waited
             rows = self._rows(request, observer)
+            if streaming:
+                observer.finish(FinishReason.LENGTH)
+            else:
+                self._publish(
+                    request, stream, observer, [until_end(row, request.stop_token_ids, stop) for row in rows]
+                )
         except Cancelled:
             observer.finish(FinishReason.CANCELLED)
-            stream.publish(Finished(len(request.prompt), observer.published))
-            return
-        if streaming:
-            observer.finish(FinishReason.LENGTH)
-            stream.publish(Finished(len(request.prompt), observer.published))
-            return
-        total = 0
-        for row, tokens in enumerate(rows):
-            sequence, reason = until_end(tokens, request.stop_token_ids, stop)
+        stream.publish(Finished(len(request.prompt), observer.published))
+
+    def _publish(
+        self,
+        request: GenerationRequest,
+        stream: EventStream,
+        observer: StepObserver,
+        sequences: list[tuple[list[int], FinishReason]],
+    ) -> None:
+        """What was not told token by token. Raises `Cancelled`."""
+        for row, (tokens, reason) in enumerate(sequences):
             scores, top = None, None
             if request.logprobs:
-                scores, top = scored_tokens(self._model, request.prompt, sequence, request.top_logprobs)
-            stream.publish(TokenEvent(row, tuple(sequence), scores, top))
+                scores, top = scored_tokens(
+                    self._model, request.prompt, tokens, request.top_logprobs, observer.check
+                )
+            stream.publish(TokenEvent(row, tuple(tokens), scores, top))
+            observer.published += len(tokens)
             observer.finish_row(row, reason)
-            total += len(sequence)
-        stream.publish(Finished(len(request.prompt), total))
 
     def _processors(self, request: GenerationRequest) -> list[Any]:
         own = own_processors(request.sampling, len(request.prompt), self._model.device)
@@ -234,3 +252,9 @@ class PipelineEngine:
         )
         rows: list[list[int]] = output[:, len(request.prompt) :].tolist()
         return rows
+
+
+def _end_cancelled(job: _Job) -> None:
+    for row in range(job.request.n):
+        job.stream.publish(SequenceFinished(row, FinishReason.CANCELLED))
+    job.stream.publish(Finished(len(job.request.prompt), 0))

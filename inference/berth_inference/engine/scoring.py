@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -14,14 +14,15 @@ _BLOCK = 64
 
 
 def scored_tokens(
-    model: Any, prompt: Sequence[int], generated: Sequence[int], top: int = 0
+    model: Any, prompt: Sequence[int], generated: Sequence[int], top: int, check: Callable[[], None]
 ) -> tuple[tuple[float, ...], tuple[TopLogprobs, ...] | None]:
     """Natural log-probability of each generated token given all before it, under the bare model.
 
     With `top`, also those of that many likeliest tokens at each position; else None.
 
     A second, teacher-forced pass, in blocks: keeping every step's logits while generating would
-    hold steps x rows x vocabulary numbers, gigabytes for a long answer with beams.
+    hold steps x rows x vocabulary numbers, gigabytes for a long answer with beams. `check` is called
+    before each block, and may raise to end it.
     """
     ids = torch.tensor([[*prompt, *generated]], device=model.device)
     first = len(prompt) - 1  # the position that chose the first generated token
@@ -29,6 +30,7 @@ def scored_tokens(
     scores: list[float] = []
     likeliest: list[TopLogprobs] = []
     for start in range(0, ids.shape[1] - 1, _BLOCK):
+        check()
         end = min(start + _BLOCK, ids.shape[1] - 1)
         output = model(ids[:, start:end], past_key_values=cache, use_cache=True)
         cache = output.past_key_values

@@ -17,9 +17,10 @@ from berth_inference.engine.batch.choice import choice
 from berth_inference.engine.batch.forward_lock import ForwardLock
 from berth_inference.engine.batch.job import Job, new_rows
 from berth_inference.engine.batch.lanes import Lane, LaneRule
-from berth_inference.engine.batch.loop import Batches, too_late
+from berth_inference.engine.batch.loop import Batches
 from berth_inference.engine.batch.memory import budget_cells
 from berth_inference.engine.batch.packed_linear import pack
+from berth_inference.engine.batch.prefix_cache import PrefixCache
 from berth_inference.engine.batch.rope import RopeRegimes
 from berth_inference.engine.batch.runner import Runner
 from berth_inference.engine.batch.sampler import Sampler
@@ -27,6 +28,15 @@ from berth_inference.engine.batch.scheduler import BatchLimits, Demand, Schedule
 from berth_inference.engine.batch.self_test import why_not_batchable
 from berth_inference.engine.codec import TokenizerCodec
 from berth_inference.engine.constraint import check_combination
+from berth_inference.engine.failures import (
+    broken,
+    cannot_be_applied,
+    is_out_of_memory,
+    out_of_memory,
+    shutting_down,
+    too_late,
+    unfinished,
+)
 from berth_inference.engine.grammar import Grammar
 from berth_inference.engine.interface import ModelInfo, Occupancy
 from berth_inference.engine.observer import StopStrings
@@ -47,7 +57,7 @@ class BatchSettings:
 
     `kv_bytes` is memory for keys and values (None: half of what is free), `step_tokens` how many
     prompt tokens may delay the next token of those who wait for one, `deadline` seconds from
-    arrival to the last token.
+    arrival to the last token, `prefix_share` of the memory (0 to 1) may hold beginnings of prompts.
     """
 
     max_queued: int
@@ -55,6 +65,7 @@ class BatchSettings:
     step_tokens: int = 256
     kv_bytes: int | None = None
     deadline: float | None = None
+    prefix_share: float = 0.5
 
 
 class BatchEngine:
@@ -73,7 +84,8 @@ class BatchEngine:
         if layers:
             _log.info("%d linear layers are packed for this processor", layers)
         rope = RopeRegimes(self._model)
-        ForwardLock().guard(self._model)
+        self._forwards = ForwardLock()
+        self._forwards.guard(self._model)
         problem = why_not_batchable(self._model, rope)
         if problem is not None:
             _log.warning("this model's requests run one at a time: %s", problem)
@@ -85,8 +97,13 @@ class BatchEngine:
             boundary=rope.boundary if rope.batches_long else None,
         )
         self._scheduler = Scheduler(limits)
+        self._prefixes = PrefixCache(int(limits.cells * settings.prefix_share))
         self._batches = Batches(
-            self._scheduler, Runner(self._model, rope), Sampler(self._model.device), self._close_stream
+            self._scheduler,
+            Runner(self._model, rope),
+            Sampler(self._model.device),
+            self._prefixes,
+            self._close_stream,
         )
         self._keys = itertools.count()
         self._inbox: queue.SimpleQueue[tuple[int, GenerationRequest, EventStream, float | None] | None]
@@ -112,9 +129,10 @@ class BatchEngine:
 
     @property
     def stuck_seconds(self) -> float:
-        """How long the step under way has taken; 0 between steps. Minutes mean that it never ends."""
+        """How long the step under way has taken in either lane; 0 between steps. Minutes mean that it never ends."""
         began = self._step_began
-        return 0.0 if began is None else time.monotonic() - began
+        turn = 0.0 if began is None else time.monotonic() - began
+        return max(turn, self._forwards.held_seconds)
 
     @property
     def occupancy(self) -> Occupancy:
@@ -126,6 +144,8 @@ class BatchEngine:
             # The two are not counted at the same instant.
             waiting=max(0, len(self._open) - running) + exclusive.waiting,
             kv_usage=min(1.0, self._scheduler.cells / cells) if cells else 0.0,
+            prefix_queries=self._prefixes.queries,
+            prefix_hits=self._prefixes.hits,
         )
 
     def prepare(self, grammar: Grammar) -> None:
@@ -135,14 +155,15 @@ class BatchEngine:
     def submit(self, request: GenerationRequest) -> EventStream:
         """Queue a request. Raises `BerthError` when draining, when too many wait, or if it never fits."""
         check_combination(request)
-        if self._lanes.lane(request) is Lane.EXCLUSIVE:
+        exclusive = self._lanes.lane(request) is Lane.EXCLUSIVE
+        self._check_size(request, exclusive=exclusive)
+        if exclusive:
             return self._submit_exclusive(request)
         key = next(self._keys)
-        self._check_size(request)
         stream = EventStream(asyncio.get_running_loop())
         with self._lock:
             if self._draining:
-                raise BerthError(ErrorKind.UNAVAILABLE, "The server is shutting down.", retry_after=1)
+                raise shutting_down()
             free_rows = max(0, self._settings.max_rows - self._scheduler.rows)
             waiting = len(self._open) - self._scheduler.running
             if waiting >= self._settings.max_queued + free_rows:
@@ -163,18 +184,25 @@ class BatchEngine:
             asyncio.get_running_loop().call_later(self._settings.deadline, _expire, stream)
         return stream
 
-    def _check_size(self, request: GenerationRequest) -> None:
-        demand = _demand(0, request)
-        if self._scheduler.fits_alone(demand):
-            return
-        limits = self._scheduler.limits
-        if request.n > limits.max_rows:
-            raise invalid(
-                "n", f"is {request.n}; this server runs at most {limits.max_rows} sequences at once."
-            )
+    def _check_size(self, request: GenerationRequest, *, exclusive: bool) -> None:
+        """Whether it could run on an empty server. What a model keeps that cannot be batched is not known."""
+        limits, demand = self._scheduler.limits, _demand(0, request)
+        if exclusive:
+            rows = max(request.n, request.sampling.num_beams)
+            if not limits.cells or rows * demand.total <= limits.cells:
+                return
+            what = f"{rows} {'beams' if request.sampling.num_beams > 1 else 'sequences'}"
+        else:
+            if request.n > limits.max_rows:
+                raise invalid(
+                    "n", f"is {request.n}; this server runs at most {limits.max_rows} sequences at once."
+                )
+            if self._scheduler.fits_alone(demand):
+                return
+            what = f"{request.n} sequences"
         raise invalid(
             "max_new_tokens",
-            f"asks for up to {demand.total} tokens (prompt and answer) in {request.n} sequences, but this "
+            f"asks for up to {demand.total} tokens (prompt and answer) in {what}, but this "
             f"server's memory holds {limits.cells} tokens in all: ask for less.",
         )
 
@@ -194,13 +222,7 @@ class BatchEngine:
         with self._lock:
             left = list(self._open.values())
         for stream in left:
-            stream.publish(
-                BerthError(
-                    ErrorKind.UNAVAILABLE,
-                    "The server is shutting down and the answer was not finished in time.",
-                    retry_after=1,
-                )
-            )
+            stream.publish(unfinished())
             stream.cancel()
 
     def close(self) -> None:
@@ -225,12 +247,10 @@ class BatchEngine:
             self._step_began = time.monotonic()
             try:
                 self._batches.turn()
-            except Exception:
-                _log.exception("a turn failed")
-                self._batches.fail_all(
-                    BerthError(ErrorKind.INTERNAL, "The generation failed; the server's log says why.")
-                )
+            except Exception as error:
+                self._batches.fail_from(error)
             self._step_began = None
+        self._batches.fail_all(shutting_down())
 
     def _take_in(self) -> bool:
         """Move what has arrived into the batches; waits where there is nothing else to do. False at the end."""
@@ -247,30 +267,39 @@ class BatchEngine:
                 self._batches.add(job, deadline)
 
     def _job(self, key: int, request: GenerationRequest, stream: EventStream) -> Job | None:
+        """None if it cannot be made, which the stream has then been told: whatever it is, the others go on."""
         try:
-            chosen = choice(request, self._model, self._exclusive.grammars)
-        except BerthError as error:
-            stream.publish(error)
+            return Job(
+                key=key,
+                request=request,
+                stream=stream,
+                choice=choice(request, self._model, self._exclusive.grammars),
+                stop=StopStrings(self.codec, request.stop),
+                generator=_generator(request.seed, self._model.device),
+                rows=new_rows(request),
+                stop_tokens=frozenset(request.stop_token_ids),
+            )
+        except Exception as error:
+            stream.publish(_refusal(error))
             self._close_stream(key)
             return None
-        except (ValueError, TypeError, RuntimeError, IndexError) as error:
-            _log.info("a request's arguments were refused", exc_info=True)
-            stream.publish(invalid(None, f"These arguments cannot be applied: {str(error)[:300]}"))
-            self._close_stream(key)
-            return None
-        generator = None
-        if request.seed is not None:
-            generator = torch.Generator(self._model.device).manual_seed(request.seed)
-        return Job(
-            key=key,
-            request=request,
-            stream=stream,
-            choice=chosen,
-            stop=StopStrings(self.codec, request.stop),
-            generator=generator,
-            rows=new_rows(request),
-            stop_tokens=frozenset(request.stop_token_ids),
-        )
+
+
+def _generator(seed: int | None, device: torch.device) -> torch.Generator | None:
+    return None if seed is None else torch.Generator(device).manual_seed(seed)
+
+
+def _refusal(error: Exception) -> BerthError:
+    if isinstance(error, BerthError):
+        return error
+    if is_out_of_memory(error):
+        _log.error("out of memory in taking a request in: lower --kv-memory, or raise the limit")
+        return out_of_memory()
+    if isinstance(error, ValueError | TypeError | RuntimeError | IndexError):
+        _log.info("a request's arguments were refused", exc_info=error)
+        return cannot_be_applied(error)
+    _log.error("taking a request in failed", exc_info=error)
+    return broken()
 
 
 def _expire(stream: EventStream) -> None:

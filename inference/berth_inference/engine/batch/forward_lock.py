@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from typing import Any
 
@@ -19,6 +20,13 @@ class ForwardLock:
         self._state = threading.Lock()
         self._queue: deque[threading.Lock] = deque()
         self._held = False
+        self._began: float | None = None
+
+    @property
+    def held_seconds(self) -> float:
+        """How long the forward under way has taken; 0 where there is none. Never waits."""
+        began = self._began
+        return 0.0 if began is None else time.monotonic() - began
 
     def acquire(self) -> None:
         """Wait for one's turn."""
@@ -44,8 +52,10 @@ class ForwardLock:
 
         def before(*_: Any) -> None:
             self.acquire()
+            self._began = time.monotonic()
 
         def after(*_: Any) -> None:
+            self._began = None
             self.release()
 
         model.register_forward_pre_hook(before)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from transformers.cache_utils import Cache, CacheLayerMixin
 
 from berth_inference.engine.batch.scheduler import round_columns, round_rows
+
+KeysAndValues = tuple[torch.Tensor, torch.Tensor] | None
+"""Of one layer and one sequence, (heads, columns, head size) each; None where a layer has none of its own."""
 
 
 class _GrowingLayer(CacheLayerMixin):  # type: ignore[misc, unused-ignore]  # transformers is untyped
@@ -63,6 +68,29 @@ class Staging:
         self.capacity = (1, length)
         self.cache = Cache(layers=[_GrowingLayer(self) for _ in range(layers)])
 
+    def copy(self, start: int, stop: int) -> list[KeysAndValues]:
+        """The columns `start` to `stop` of every layer."""
+        return [
+            None
+            if layer.keys is None
+            else (layer.keys[0, :, start:stop].clone(), layer.values[0, :, start:stop].clone())
+            for layer in self.cache.layers
+        ]
+
+    def begin(self, copies: Sequence[Sequence[KeysAndValues]]) -> None:
+        """Fill the first columns with what `copy` gave, one part after the other."""
+        for layer, parts in zip(self.cache.layers, zip(*copies, strict=True), strict=True):
+            present = [part for part in parts if part is not None]
+            if not present:
+                continue
+            keys = torch.cat([keys for keys, _ in present], dim=1)
+            values = torch.cat([values for _, values in present], dim=1)
+            layer.lazy_initialization(keys[None], values[None])
+            length = keys.shape[1]
+            layer.keys[0, :, :length] = keys
+            layer.values[0, :, :length] = values
+        self.columns = length
+
 
 class Rows:
     """The keys and values of the rows of one batch, aligned at their ends.
@@ -90,6 +118,8 @@ class Rows:
         length = staged.columns
         if not self.lengths:
             self.columns = 0
+        elif max(self.columns, length) + 1 > bound:
+            self._drop_unused()
         row, columns = len(self.lengths), max(self.columns, length)
         self._make_room(row + 1, columns + 1, bound, shift=columns - self.columns)
         for layer, source in zip(self.cache.layers, staged.cache.layers, strict=True):
@@ -112,12 +142,22 @@ class Rows:
 
     def make_room(self, bound: int) -> None:
         """See to it that the next token has a column, and that columns no row uses are given back."""
-        longest = max(self.lengths)
-        unused = self.columns - longest
+        unused = self.columns - max(self.lengths)
         # Attention reads unused columns too, so they go once they are half of all; moving costs a copy.
-        if unused and (self.columns + 1 > bound or unused * 2 > max(self.columns, 64)):
-            self._shift(-unused)
+        if self.columns + 1 > bound or unused * 2 > max(self.columns, 64):
+            self._drop_unused()
         self._make_room(len(self.lengths), self.columns + 1, bound, shift=0)
+
+    def trim(self, rows: int, columns: int) -> None:
+        """Give back what is held beyond so many rows and columns, which hold all that is used."""
+        if self.excess(rows, columns):
+            if self.columns + 1 > columns:
+                self._drop_unused()
+            self._resize((min(rows, self.capacity[0]), min(columns, self.capacity[1])))
+
+    def excess(self, rows: int, columns: int) -> int:
+        """Positions that are held beyond so many rows and columns."""
+        return max(0, math.prod(self.capacity) - rows * columns)
 
     def remove(self, row: int) -> None:
         """Take a row out; the last row takes its place."""
@@ -140,43 +180,65 @@ class Rows:
 
     def _make_room(self, rows: int, columns: int, bound: int, *, shift: int) -> None:
         """Room for so many rows and columns, what is there moved `shift` columns to the right."""
-        if rows <= self.capacity[0] and columns <= self.capacity[1]:
-            if shift:
-                self._shift(shift)
-            return
-        # Half as much again, so that a long answer is copied a few times and not for every 128 tokens.
-        wanted = max(columns, min(self.capacity[1] * 3 // 2, bound))
-        capacity = (max(round_rows(rows), self.capacity[0]), max(round_columns(wanted), self.capacity[1]))
+        if rows > self.capacity[0] or columns > self.capacity[1]:
+            # Half as much again, so that a long answer is copied a few times and not for every 128 tokens.
+            wanted = max(columns, min(self.capacity[1] * 3 // 2, bound))
+            self._resize((round_rows(rows), round_columns(wanted)))
+        if shift:
+            self._shift(shift)
+
+    def _resize(self, capacity: tuple[int, int]) -> None:
+        """Move what is used into buffers of another size, one at a time: all at once would need twice the memory."""
         used, end = len(self.lengths), self.columns
+        mask = torch.zeros(capacity, dtype=torch.bool)
+        mask[:used, :end] = self._mask[:used, :end]
+        # Should memory run out on the way, this much is true of every layer.
+        self.capacity = (min(capacity[0], self.capacity[0]), min(capacity[1], self.capacity[1]))
         for layer in self.cache.layers:
             if layer.keys is not None:
-                layer.keys = _moved(layer.keys, capacity, used, end, shift)
-                layer.values = _moved(layer.values, capacity, used, end, shift)
-        mask = torch.zeros(capacity, dtype=torch.bool)
-        mask[:used, shift : shift + end] = self._mask[:used, :end]
+                layer.keys = _resized(layer.keys, capacity, used, end)
+                layer.values = _resized(layer.values, capacity, used, end)
         self._mask = mask
         self.capacity = capacity
-        self.columns += shift
+
+    def _drop_unused(self) -> None:
+        """Move the rows to the left until the longest begins at the first column."""
+        unused = self.columns - max(self.lengths)
+        if unused:
+            self._shift(-unused)
 
     def _shift(self, by: int) -> None:
-        """Move all rows by so many columns, to the left if negative."""
+        """Move all rows by so many columns, to the left if negative. All layers, or none if memory is short."""
         used, end = len(self.lengths), self.columns
         source = slice(max(-by, 0), end)
         target = slice(max(by, 0), end + by)
-        for layer in self.cache.layers:
-            if layer.keys is not None:
-                for buffer in (layer.keys, layer.values):
-                    buffer[:used, :, target] = buffer[:used, :, source].clone()
-                    buffer[:used, :, : max(by, 0)] = 0
+        buffers = [
+            buffer[:used]
+            for layer in self.cache.layers
+            if layer.keys is not None
+            for buffer in (layer.keys, layer.values)
+        ]
+        # Source and target overlap. The place that the columns of one layer after the other go through
+        # is made before anything moves.
+        kinds = {_kind(buffer): buffer for buffer in buffers}
+        through = {kind: torch.empty_like(buffer[:, :, source]) for kind, buffer in kinds.items()}
+        for buffer in buffers:
+            between = through[_kind(buffer)]
+            between.copy_(buffer[:, :, source])
+            buffer[:, :, target] = between
+            buffer[:, :, : max(by, 0)] = 0
         moved = self._mask[:used, source].clone()
         self._mask[:used] = False
         self._mask[:used, target] = moved
         self.columns += by
 
 
-def _moved(
-    buffer: torch.Tensor, capacity: tuple[int, int], rows: int, columns: int, shift: int
-) -> torch.Tensor:
-    larger = buffer.new_zeros(capacity[0], buffer.shape[1], capacity[1], buffer.shape[3])
-    larger[:rows, :, shift : shift + columns] = buffer[:rows, :, :columns]
-    return larger
+def _resized(buffer: torch.Tensor, capacity: tuple[int, int], rows: int, columns: int) -> torch.Tensor:
+    resized = buffer.new_zeros(capacity[0], buffer.shape[1], capacity[1], buffer.shape[3])
+    resized[:rows, :, :columns] = buffer[:rows, :, :columns]
+    return resized
+
+
+def _kind(buffer: torch.Tensor) -> tuple[int, int, torch.device]:
+    """Layers may differ in heads, head size and device."""
+    return buffer.shape[1], buffer.shape[3], buffer.device

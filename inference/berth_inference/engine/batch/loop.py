@@ -5,21 +5,24 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeVar
 
 import torch
 
 from berth_inference.engine.batch.job import Job, Row
 from berth_inference.engine.batch.logprobs import StepLogprobs
-from berth_inference.engine.batch.memory import is_out_of_memory
+from berth_inference.engine.batch.prefix_cache import PrefixCache
 from berth_inference.engine.batch.runner import Runner
 from berth_inference.engine.batch.sampler import Sampler
 from berth_inference.engine.batch.scheduler import Chunk, Regime, Scheduler
 from berth_inference.engine.events import Finished, FinishReason, SequenceFinished
-from berth_inference.errors import BerthError, ErrorKind
+from berth_inference.engine.failures import broken, is_out_of_memory, out_of_memory, too_late
+from berth_inference.errors import BerthError
 
 _log = logging.getLogger(__name__)
 
 Pair = tuple[Job, Row]
+Result = TypeVar("Result")
 
 
 class Batches:
@@ -29,10 +32,16 @@ class Batches:
     """
 
     def __init__(
-        self, scheduler: Scheduler, runner: Runner, sampler: Sampler, gone: Callable[[int], None]
+        self,
+        scheduler: Scheduler,
+        runner: Runner,
+        sampler: Sampler,
+        prefixes: PrefixCache,
+        gone: Callable[[int], None],
     ) -> None:
         self._scheduler = scheduler
         self._runner = runner
+        self._prefixes = prefixes
         self._sampler = sampler
         self._gone = gone
         self._jobs: dict[int, Job] = {}
@@ -55,12 +64,9 @@ class Batches:
             self._end(job, FinishReason.CANCELLED)
         for key in self._scheduler.expired(now):
             self.fail(self._jobs[key], too_late())
-        for key in self._scheduler.admit():
-            self._jobs[key].start(now)
-        for chunk in self._scheduler.chunks():
-            # An earlier chunk's request may have ended others, when it found memory short.
-            if chunk.key in self._jobs:
-                self._read(chunk)
+        self._admit(now)
+        for chunk in self._scheduler.chunks(self._begin):
+            self._read(chunk)
         for regime in Regime:
             self._step(regime)
 
@@ -74,22 +80,65 @@ class Batches:
         for job in list(self._jobs.values()):
             self.fail(job, error)
 
+    def fail_from(self, error: Exception) -> None:
+        """End every request because of what a turn has raised."""
+        for job in list(self._jobs.values()):
+            self._fail_from(job, error, "a turn")
+
+    def _admit(self, now: float) -> None:
+        admitted = self._scheduler.admit()
+        for key in admitted:
+            self._jobs[key].start(now)
+        if admitted:  # what has just been promised to them may still be held for nobody
+            for regime in Regime:
+                self._runner.batch(regime).trim(*self._scheduler.rectangle(regime))
+            self._prefixes.shrink(self._room())
+
+    def _room(self) -> int:
+        """Positions that neither requests nor their buffers take."""
+        excess = sum(
+            self._runner.batch(regime).excess(*self._scheduler.rectangle(regime)) for regime in Regime
+        )
+        return self._scheduler.limits.cells - self._scheduler.cells - excess
+
+    def _begin(self, key: int) -> int:
+        """A place to read a prompt into; returns how much of the prompt is there already."""
+        job = self._jobs[key]
+        try:
+            job.staging = self._runner.stage(job.rows[0].length)
+            self._prefixes.load(self._scheduler.regime(key), job.request.prompt, job.staging)
+            return job.staging.columns
+        except Exception as error:
+            self._fail_from(job, error, "reusing a prompt's beginning")
+            return 0
+
     def _read(self, chunk: Chunk) -> None:
         job = self._jobs[chunk.key]
         row = job.rows[chunk.row]
         try:
-            staging = job.staging or self._runner.stage(row.length)
+            staging = job.staging = job.staging or self._runner.stage(row.length)
             tokens = row.tokens[chunk.start : chunk.stop].tolist()
-            logits = self._runner.prefill(staging, tokens, self._scheduler.regime(job.key))
+            regime = self._scheduler.regime(job.key)
+            logits = self._relieved(self._runner.prefill, staging, tokens, regime)
             self._scheduler.read(chunk)
-            complete = chunk.stop == row.length
-            job.staging = None if complete else staging
-            if complete:
+            if chunk.stop == row.length:
+                job.staging = None
                 job.staged.append((staging, logits))
+                if not row.generated:
+                    self._prefixes.store(regime, job.request.prompt, staging, self._room())
             if chunk.last:
                 self._join(job)
         except Exception as error:
             self._fail_from(job, error, "reading a prompt")
+
+    def _relieved(self, repeatable: Callable[..., Result], *arguments: Any) -> Result:
+        """Do it; where memory is short, once more without the prefixes that are kept for later."""
+        try:
+            return repeatable(*arguments)
+        except Exception as error:
+            if not (is_out_of_memory(error) and self._prefixes.clear()):
+                raise
+        return repeatable(*arguments)
 
     def _join(self, job: Job) -> None:
         """All rows of a request have been read: choose their next tokens, and let them run."""
@@ -111,14 +160,15 @@ class Batches:
         while pairs := self._pairs[regime]:
             tokens = [row.generated[-1] for _, row in pairs]
             try:
-                logits = self._runner.step(regime, tokens, self._scheduler.columns(regime))
+                bound = self._scheduler.columns(regime)
+                logits = self._relieved(self._runner.step, regime, tokens, bound)
             except Exception as error:
                 if is_out_of_memory(error):
                     self._shed(regime, error)
                     continue
                 _log.exception("a step failed")
                 for job in {job.key: job for job, _ in pairs}.values():
-                    self.fail(job, _broken())
+                    self.fail(job, broken())
                 return
             running = list(pairs)
             self._settle(running, logits)
@@ -137,12 +187,16 @@ class Batches:
         ):
             if job.key not in self._jobs:  # another of its rows has failed
                 ended.add(index)
-            elif chosen.error is not None:
-                ended.add(index)
-                self.fail(job, chosen.error)
-            else:
+                continue
+            try:
+                if chosen.error is not None:
+                    raise chosen.error
                 reason = job.append(row, chosen.token, now)
                 job.stream.publish(logprobs.event(index, job, row, chosen.token))
+            except Exception as error:
+                ended.add(index)
+                self._fail_from(job, error, "taking a token")
+            else:
                 if reason is not None:
                     ended.add(index)
                     self._end_row(job, row, reason)
@@ -190,28 +244,11 @@ class Batches:
         self._fail_from(newest, error, "a step")
 
     def _fail_from(self, job: Job, error: Exception, doing: str) -> None:
-        if is_out_of_memory(error):
+        if isinstance(error, BerthError):
+            self.fail(job, error)
+        elif is_out_of_memory(error):
             _log.error("out of memory in %s: lower --kv-memory or --max-rows, or raise the limit", doing)
-            self.fail(job, _no_memory())
-            return
-        _log.error("%s failed", doing, exc_info=error)
-        self.fail(job, _broken())
-
-
-def too_late() -> BerthError:
-    """What a request past its deadline is told."""
-    return BerthError(
-        ErrorKind.DEADLINE, "The answer was not finished within the server's limit of time for one request."
-    )
-
-
-def _no_memory() -> BerthError:
-    return BerthError(
-        ErrorKind.UNAVAILABLE,
-        "The server ran out of memory on this request; ask for fewer sequences or tokens, or try again.",
-        retry_after=1,
-    )
-
-
-def _broken() -> BerthError:
-    return BerthError(ErrorKind.INTERNAL, "The generation failed; the server's log says why.")
+            self.fail(job, out_of_memory())
+        else:
+            _log.error("%s failed", doing, exc_info=error)
+            self.fail(job, broken())

@@ -1,4 +1,4 @@
-"""What memory there is for keys and values, and what it looks like when there is none."""
+"""What memory there is for keys and values."""
 
 from __future__ import annotations
 
@@ -7,19 +7,13 @@ from typing import Any
 
 import torch
 
-_CGROUP = Path("/sys/fs/cgroup")
+from berth_inference.engine.batch.cgroup import left_by_limits
+
 _MEMINFO = Path("/proc/meminfo")
 
 # Of what is free once the model is loaded: the rest is for activations, logits, copies while buffers
 # grow, and the beams of the exclusive lane.
 _SHARE = 0.5
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an exception says that memory ran out. torch's CPU allocator has no exception of its own."""
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
-        return True
-    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
 
 
 def key_value_bytes(model: Any) -> int:
@@ -35,24 +29,15 @@ def key_value_bytes(model: Any) -> int:
     return total
 
 
-def free_bytes(device: torch.device, cgroup: Path = _CGROUP, meminfo: Path = _MEMINFO) -> int:
+def free_bytes(device: torch.device, meminfo: Path = _MEMINFO) -> int:
     """Memory that is left: of the device, or of the container's limit and the machine for a CPU.
 
     Pages of files count as free, among them those of weights that are mapped from disk.
     """
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
-    free = _machine_free(meminfo)
-    try:
-        limit = (cgroup / "memory.max").read_text().strip()
-        used = int((cgroup / "memory.current").read_text())
-        statistics = dict(line.split() for line in (cgroup / "memory.stat").read_text().splitlines())
-    except (OSError, ValueError):
-        return free
-    if limit == "max":
-        return free
-    reclaimable = int(statistics.get("inactive_file", 0)) + int(statistics.get("active_file", 0))
-    return max(0, min(free, int(limit) - used + reclaimable))
+    free, allowed = _machine_free(meminfo), left_by_limits()
+    return free if allowed is None else min(free, allowed)
 
 
 def _machine_free(meminfo: Path) -> int:

@@ -9,8 +9,9 @@ import torch
 
 from berth_inference.engine.batch.candidates import candidates
 from berth_inference.engine.batch.job import Job, Row
+from berth_inference.engine.failures import cannot_be_applied, is_out_of_memory
 from berth_inference.engine.penalties import every_token_forbidden
-from berth_inference.errors import BerthError, ErrorKind, invalid
+from berth_inference.errors import BerthError, ErrorKind
 
 Pair = tuple[Job, Row]
 
@@ -20,7 +21,7 @@ class Chosen:
     """One row's next token, or why there is none."""
 
     token: int = -1
-    error: BerthError | None = None
+    error: Exception | None = None
 
 
 class Sampler:
@@ -46,10 +47,8 @@ class Sampler:
             if processors:
                 try:
                     logits[index] = processors(row.ids.to(logits.device), logits[index : index + 1])[0]
-                except BerthError as error:
-                    chosen[index] = Chosen(error=error)
-                except (RuntimeError, ValueError, IndexError) as error:
-                    chosen[index] = Chosen(error=_failed(error))
+                except Exception as error:  # whatever it is, the other rows go on
+                    chosen[index] = Chosen(error=_arguments_fault(error))
         best, greedy = logits.max(dim=-1)  # a NaN wins, so this sees one anywhere in the row
         finite = best.isfinite().tolist()
         tokens = greedy.tolist()
@@ -139,7 +138,10 @@ def _not_finite(best: float) -> BerthError:
     )
 
 
-def _failed(error: Exception) -> BerthError:
-    return invalid(
-        None, f"These arguments cannot be applied to this answer: {str(error).splitlines()[0][:200]}"
-    )
+def _arguments_fault(error: Exception) -> Exception:
+    """What transformers' processors raise for arguments that do not fit, in words for who sent them."""
+    if isinstance(error, BerthError) or is_out_of_memory(error):
+        return error
+    if isinstance(error, RuntimeError | ValueError | IndexError):
+        return cannot_be_applied(error)
+    return error

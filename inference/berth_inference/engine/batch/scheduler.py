@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -69,6 +70,7 @@ class _Admitted:
     length: int  # tokens of each row: all rows of a request advance together
     target: int  # tokens to read before the rows join
     read: int = 0
+    begun: bool = False
     refilled: int = 0  # rows that have been read anew after crossing the boundary
     crossed: bool = False
     joined: bool = False
@@ -81,14 +83,15 @@ def cells(demands: Iterable[Demand], boundary: int | None) -> int:
     columns. One prompt at a time is read into a buffer of its own first.
     """
     demands = list(demands)
-    total = 0
-    for regime in Regime:
-        lengths = [(demand.rows, _longest(demand, regime, boundary)) for demand in demands]
-        present = [(rows, length) for rows, length in lengths if length]
-        if present:
-            rows = sum(rows for rows, _ in present)
-            total += round_rows(rows) * round_columns(max(length for _, length in present))
+    total = sum(math.prod(_rectangle(demands, regime, boundary)) for regime in Regime)
     return total + max((demand.total for demand in demands), default=0)
+
+
+def _rectangle(demands: Iterable[Demand], regime: Regime, boundary: int | None) -> tuple[int, int]:
+    """Rows and columns that the requests in a regime can come to occupy together."""
+    lengths = [(demand.rows, _longest(demand, regime, boundary)) for demand in demands]
+    rows = sum(rows for rows, length in lengths if length)
+    return round_rows(rows), round_columns(max((length for _, length in lengths), default=0))
 
 
 def _longest(demand: Demand, regime: Regime, boundary: int | None) -> int:
@@ -177,26 +180,31 @@ class Scheduler:
             admitted.append(demand.key)
         return admitted
 
-    def chunks(self) -> list[Chunk]:
-        """What to read in this step: at most `step_tokens`, in the order of admission."""
+    def chunks(self, known: Callable[[int], int] = lambda _: 0) -> Iterator[Chunk]:
+        """What to read in this step: at most `step_tokens`, in the order of admission.
+
+        `known` says of a request how many of its prompt's first tokens need not be read. It is asked
+        once, right before its first chunk and thus after `read` of all chunks before. Both it and
+        whoever reads may remove requests.
+        """
         left = self.limits.step_tokens
-        plan: list[Chunk] = []
-        for key, entry in self._admitted.items():
-            if entry.joined:
+        for key, entry in list(self._admitted.items()):
+            if left <= 0:
+                return
+            if key not in self._admitted or entry.joined:
                 continue
+            if not entry.begun:
+                entry.begun, entry.read = True, known(key)
             row, read = entry.refilled, entry.read
             rows = entry.rows if entry.crossed else 1
-            while left > 0 and row < rows:
+            while left > 0 and row < rows and key in self._admitted:
                 stop = min(read + left, entry.target)
                 last = stop == entry.target and row == rows - 1
-                plan.append(Chunk(key, row, read, stop, last))
                 left -= stop - read
+                yield Chunk(key, row, read, stop, last)
                 if stop < entry.target:
-                    break
+                    return
                 row, read = row + 1, 0
-            if left <= 0:
-                break
-        return plan
 
     def read(self, chunk: Chunk) -> None:
         """A chunk has been read; after the last one the request's rows are in their batch."""
@@ -240,9 +248,9 @@ class Scheduler:
         lengths = [_longest(demand, regime, self.limits.boundary) for demand in self._reserved()]
         return max(lengths, default=0)
 
-    def newest(self) -> int | None:
-        """The request admitted last: the first to go when memory is short."""
-        return next(reversed(self._admitted), None)
+    def rectangle(self, regime: Regime) -> tuple[int, int]:
+        """Rows and columns that are reserved for a batch."""
+        return _rectangle(self._reserved(), regime, self.limits.boundary)
 
     def _reserved(self) -> list[Demand]:
         return [
