@@ -74,7 +74,7 @@ def _seed(source: random.Random) -> int:
 
 
 def _chat(source: random.Random, tokens: int) -> Plan:
-    arguments = _maybe(source, temperature=0.7, top_k=20, seed=_seed(source), repetition_penalty=1.1)
+    arguments = _maybe(source, temperature=0.7, top_k=20, repetition_penalty=1.1)
     arguments |= {"max_new_tokens": tokens, "do_sample": True} | _maybe(source, num_return_sequences=3)
     stream = source.random() < 1 / 2
     body = {"messages": _messages(source), "generate_kwargs": arguments, "stream": stream}

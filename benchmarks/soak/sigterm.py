@@ -23,8 +23,8 @@ from benchmarks.soak.plans import long_plan
 from benchmarks.soak.watch import occupancy
 
 _REQUESTS, _ROWS = 24, 8
-# Tokens of each: together some seconds of work for a small model on two processors.
-_TOKENS = 150
+# Tokens of each: some seconds of work for tiny-chat in all, or far more than it can do in the short grace.
+_SOME, _MANY = 150, 1800
 _ENOUGH, _TOO_SHORT = 60.0, 0.3
 
 
@@ -33,7 +33,7 @@ async def _stop(server: ServerProcess, source: random.Random, *, enough: bool) -
     await server.ready()
     async with client(server.url) as session:
         asked = [
-            asyncio.create_task(send(session, long_plan(source, tokens=_TOKENS if enough else 20 * _TOKENS)))
+            asyncio.create_task(send(session, long_plan(source, tokens=_SOME if enough else _MANY)))
             for _ in range(_REQUESTS)
         ]
         # All of them are admitted, or waiting to be.
