@@ -27,7 +27,9 @@ def free_port() -> int:
 class ServerProcess:
     """`command` without its `--port`, which is added here."""
 
-    def __init__(self, name: str, command: Sequence[str], log: Path | None = None, **environment: str) -> None:
+    def __init__(
+        self, name: str, command: Sequence[str], log: Path | None = None, **environment: str
+    ) -> None:
         self.name, port = name, free_port()
         self.url = f"http://127.0.0.1:{port}"
         self._command = [*command, "--port", str(port)]

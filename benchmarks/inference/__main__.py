@@ -93,7 +93,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--model", choices=SHAPES, default="112m")
     parser.add_argument("--dtype", choices=("bfloat16", "float32"), default="bfloat16")
     parser.add_argument("--servers", nargs="+", choices=KINDS, default=list(KINDS))
-    parser.add_argument("--only", nargs="+", choices=workloads(), default=list(workloads()), metavar="WORKLOAD")
+    parser.add_argument(
+        "--only", nargs="+", choices=workloads(), default=list(workloads()), metavar="WORKLOAD"
+    )
     parser.add_argument("--repeats", type=int, default=1)
     parser.add_argument(
         "--limit", type=float, default=300, help="seconds for one workload on one server, then it is cut"

@@ -76,7 +76,11 @@ async def run(url: str, kind: Kind, workload: Workload, limit: float) -> Timing:
 
 
 async def _together(
-    session: aiohttp.ClientSession, kind: Kind, answers: Sequence[Answer], open_at_once: int, source: random.Random
+    session: aiohttp.ClientSession,
+    kind: Kind,
+    answers: Sequence[Answer],
+    open_at_once: int,
+    source: random.Random,
 ) -> None:
     places = asyncio.Semaphore(open_at_once)
 

@@ -82,7 +82,11 @@ def _tensors(folder: Path) -> Iterator[tuple[str, str, Any]]:
             if name == "__metadata__":
                 continue
             begin, end = entry["data_offsets"]
-            yield name, entry["dtype"], data[begin:end].view(_TYPES[entry["dtype"]][0]).reshape(entry["shape"])
+            yield (
+                name,
+                entry["dtype"],
+                data[begin:end].view(_TYPES[entry["dtype"]][0]).reshape(entry["shape"]),
+            )
 
 
 def _target(name: str) -> str:

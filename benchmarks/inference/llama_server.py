@@ -122,7 +122,9 @@ async def _answer(decoder: Decoder, reader: asyncio.StreamReader, writer: asynci
     head = (await reader.readuntil(b"\r\n\r\n")).decode()
     writer.write(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Type: text/event-stream\r\n\r\n")
     if head.startswith("POST"):
-        length = next(int(line[15:]) for line in head.splitlines() if line.lower().startswith("content-length:"))
+        length = next(
+            int(line[15:]) for line in head.splitlines() if line.lower().startswith("content-length:")
+        )
         body = json.loads(await reader.readexactly(length))
         tokens: asyncio.Queue[int | None] = asyncio.Queue()
         loop = asyncio.get_running_loop()

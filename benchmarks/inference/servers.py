@@ -91,7 +91,9 @@ def why_skipped(name: str, weights: Weights) -> str | None:
     if name == "llama.cpp":
         if weights.llama_python is None:
             return "give an interpreter that has llama-cpp-python and gguf with --llama-python"
-        tried = subprocess.run([weights.llama_python, "-c", "import llama_cpp, gguf"], capture_output=True, text=True)
+        tried = subprocess.run(
+            [weights.llama_python, "-c", "import llama_cpp, gguf"], capture_output=True, text=True
+        )
         lines = tried.stderr.strip().splitlines()
         return f"{weights.llama_python}: {lines[-1] if lines else 'fails'}" if tried.returncode else None
     return None
@@ -124,6 +126,12 @@ def _gguf(weights: Weights) -> Path:
     file = weights.folder / "model.gguf"
     if not file.is_file():
         assert weights.llama_python is not None
-        command = [weights.llama_python, "-m", "benchmarks.inference.gguf_model", str(weights.folder), str(file)]
+        command = [
+            weights.llama_python,
+            "-m",
+            "benchmarks.inference.gguf_model",
+            str(weights.folder),
+            str(file),
+        ]
         subprocess.run(command, cwd=ROOT, check=True)
     return file

@@ -35,14 +35,18 @@ _WARM_UP = 1 / 4
 _SHOWN = 20
 
 
-async def _client(session: aiohttp.ClientSession, source: random.Random, until: float, seen: list[Outcome]) -> None:
+async def _client(
+    session: aiohttp.ClientSession, source: random.Random, until: float, seen: list[Outcome]
+) -> None:
     while time.monotonic() < until:
         seen.append(await send(session, random_plan(source)))
         if source.random() < 1 / 4:
             await asyncio.sleep(source.uniform(0, 0.2))
 
 
-async def _bursts(session: aiohttp.ClientSession, source: random.Random, until: float, seen: list[Outcome]) -> None:
+async def _bursts(
+    session: aiohttp.ClientSession, source: random.Random, until: float, seen: list[Outcome]
+) -> None:
     while time.monotonic() < until:
         burst = (send(session, good_plan(source, tokens=50)) for _ in range(_BURST))
         seen += await asyncio.gather(*burst)
@@ -84,8 +88,12 @@ async def _soak(server: ServerProcess, tasks_file: Path, options: argparse.Names
     risen = growth(samples)
     _tell(seen)
     print(f"/health: {probe.health.asked} answers, the slowest after {probe.health.slowest * 1000:.0f} ms")
-    print(f"memory: {samples[0][1]:.0f} to {samples[-1][1]:.0f} MiB, a rise of {risen:+.1f} by the line through all")
-    print(f"before and after: {len(before.tasks)} and {len(after.tasks)} tasks, {before.threads} and {after.threads}")
+    print(
+        f"memory: {samples[0][1]:.0f} to {samples[-1][1]:.0f} MiB, a rise of {risen:+.1f} by the line through all"
+    )
+    print(
+        f"before and after: {len(before.tasks)} and {len(after.tasks)} tasks, {before.threads} and {after.threads}"
+    )
     print(f"threads, {before.files} and {after.files} files; exit code {code}")
     found = [text for text in wrong if text] + more_than(before, after) + _not_right(seen)
     if probe.health.bad or probe.health.slowest * 1000 > options.health_ms:

@@ -26,7 +26,11 @@ from benchmarks.soak.watch import quiet
 
 
 def _ask(source: random.Random, tokens: int) -> Plan:
-    body = {"prompt": [source.randrange(1, 30_000) for _ in range(20)], "max_tokens": tokens, "ignore_eos": True}
+    body = {
+        "prompt": [source.randrange(1, 30_000) for _ in range(20)],
+        "max_tokens": tokens,
+        "ignore_eos": True,
+    }
     if source.random() < 1 / 2:
         body["stream"] = True
     return Plan("completions", "/v1/completions", json.dumps(body).encode())

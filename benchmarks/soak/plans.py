@@ -83,7 +83,9 @@ def _chat(source: random.Random, tokens: int) -> Plan:
 
 def _beams(source: random.Random, tokens: int) -> Plan:
     arguments: dict[str, Any] = {"max_new_tokens": min(tokens, 20), "num_beams": 4, "do_sample": False}
-    arguments |= source.choice(({}, {"num_return_sequences": 2}, {"num_beam_groups": 2, "diversity_penalty": 0.5}))
+    arguments |= source.choice(
+        ({}, {"num_return_sequences": 2}, {"num_beam_groups": 2, "diversity_penalty": 0.5})
+    )
     return _plan("beams", "/chat", {"prompt": "The server", "generate_kwargs": arguments})
 
 
@@ -91,13 +93,18 @@ def _chat_completions(source: random.Random, tokens: int) -> Plan:
     body = _maybe(source, n=2, seed=_seed(source), temperature=0.8, stop=["."], presence_penalty=0.5)
     body |= _maybe(source, stream=True) | _maybe(source, logprobs=True)
     return _plan(
-        "chat completions", "/v1/chat/completions", {"messages": _messages(source), "max_tokens": tokens, **body}
+        "chat completions",
+        "/v1/chat/completions",
+        {"messages": _messages(source), "max_tokens": tokens, **body},
     )
 
 
 def _constrained(source: random.Random, tokens: int) -> Plan:
     wanted = source.choice(
-        ({"type": "json_object"}, {"type": "json_schema", "json_schema": {"name": "state", "schema": _SCHEMA}})
+        (
+            {"type": "json_object"},
+            {"type": "json_schema", "json_schema": {"name": "state", "schema": _SCHEMA}},
+        )
     )
     body = {"messages": _messages(source), "max_tokens": max(tokens, 8), "response_format": wanted}
     return _plan("response_format", "/v1/chat/completions", body | _maybe(source, stream=True))
@@ -150,12 +157,25 @@ _BAD: tuple[tuple[str, str, bytes | Callable[[], bytes]], ...] = (
     ("an impossible number", "/v1/completions", b'{"prompt": "a", "top_p": 7}'),
     ("more tokens than there are", "/v1/completions", b'{"prompt": "a", "max_tokens": 1000000}'),
     ("a token that there is not", "/v1/completions", b'{"prompt": [123456]}'),
-    ("an unknown model", "/v1/chat/completions", b'{"model": "x", "messages": [{"role": "user", "content": "a"}]}'),
+    (
+        "an unknown model",
+        "/v1/chat/completions",
+        b'{"model": "x", "messages": [{"role": "user", "content": "a"}]}',
+    ),
     ("no messages", "/v1/chat/completions", b'{"messages": []}'),
-    ("a broken schema", "/v1/chat/completions", json.dumps({
-        "messages": [{"role": "user", "content": "a"}],
-        "response_format": {"type": "json_schema", "json_schema": {"name": "x", "schema": {"type": "nothing"}}},
-    }).encode()),
+    (
+        "a broken schema",
+        "/v1/chat/completions",
+        json.dumps(
+            {
+                "messages": [{"role": "user", "content": "a"}],
+                "response_format": {
+                    "type": "json_schema",
+                    "json_schema": {"name": "x", "schema": {"type": "nothing"}},
+                },
+            }
+        ).encode(),
+    ),
     ("too many beams", "/chat", b'{"prompt": "a", "generate_kwargs": {"num_beams": 1000}}'),
     ("both prompts", "/v1/generate", b'{"prompt": "a", "messages": [{"role": "user", "content": "a"}]}'),
     ("a prompt too long", "/v1/completions", lambda: json.dumps({"prompt": [7] * 5000}).encode()),

@@ -45,9 +45,14 @@ async def _stop(server: ServerProcess, source: random.Random, *, enough: bool) -
         late = await _late(session, source)
         outcomes = [await task for task in asked]
     code = await server.wait()
-    print(f"grace {'enough' if enough else 'too short'}: {dict(Counter(one.what.value for one in outcomes))}, ", end="")
+    print(
+        f"grace {'enough' if enough else 'too short'}: {dict(Counter(one.what.value for one in outcomes))}, ",
+        end="",
+    )
     print(f"late: {late}, exit code {code}", flush=True)
-    wrong = [f"{one.plan.what}: {one.what}: {one.detail}" for one in outcomes if not _right(one, enough=enough)]
+    wrong = [
+        f"{one.plan.what}: {one.what}: {one.detail}" for one in outcomes if not _right(one, enough=enough)
+    ]
     return [*wrong, *([f"the exit code is {code}"] if code != 0 else [])]
 
 

@@ -18,6 +18,9 @@ from benchmarks.server_process import ServerProcess
 # Long enough for requests whose clients have gone to be noticed, and for what they held to be freed.
 _QUIET_SECONDS = 30.0
 
+# In which a server that is alive reports its tasks.
+_REPORT_SECONDS = 10.0
+
 _GAUGES = ("vllm:num_requests_running", "vllm:num_requests_waiting", "vllm:kv_cache_usage_perc")
 
 
@@ -56,12 +59,19 @@ async def holdings(server: ServerProcess, tasks_file: Path) -> Holdings:
     """Of a quiet server that was started by `watched_server`."""
     # Connections of the last requests are closed by now, or will be in a moment.
     await asyncio.sleep(1)
+    tasks = await asyncio.to_thread(_unfinished_tasks, server, tasks_file)
+    return Holdings(tasks, server.status("Threads"), server.open_files())
+
+
+def _unfinished_tasks(server: ServerProcess, tasks_file: Path) -> tuple[str, ...]:
     tasks_file.unlink(missing_ok=True)
     os.kill(server.pid, signal.SIGUSR1)
-    async with asyncio.timeout(10):
-        while not tasks_file.exists():
-            await asyncio.sleep(0.05)
-    return Holdings(tuple(tasks_file.read_text().split()), server.status("Threads"), server.open_files())
+    deadline = time.monotonic() + _REPORT_SECONDS
+    while not tasks_file.exists():
+        if time.monotonic() > deadline:
+            raise SystemExit("the server did not report its tasks")
+        time.sleep(0.05)
+    return tuple(tasks_file.read_text().split())
 
 
 def more_than(before: Holdings, after: Holdings) -> list[str]:
