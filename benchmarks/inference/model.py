@@ -3,32 +3,35 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 VOCABULARY = 32_000
-CONTEXT = 2048
 
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """Sizes of a Llama. `decoded` parameters are read for every token: all but the input embeddings."""
+    """Sizes of a Llama; `context` in tokens."""
 
     layers: int
     hidden: int
     inner: int
     heads: int
     kv_heads: int
+    context: int = 2048
 
     @property
     def decoded(self) -> int:
-        """Parameters that are read for every token."""
+        """Parameters that are read for every token: all but the input embeddings."""
         size = self.hidden // self.heads
         attention = 2 * self.hidden * self.hidden + 2 * self.hidden * self.kv_heads * size
         return self.layers * (attention + 3 * self.hidden * self.inner) + VOCABULARY * self.hidden
 
 
 SHAPES = {
+    # For trying the harness out, and for tests of the server under load: its figures say nothing.
+    "tiny": Shape(layers=2, hidden=64, inner=128, heads=4, kv_heads=2, context=16_384),
     "112m": Shape(layers=10, hidden=768, inner=2048, heads=12, kv_heads=4),
     "1.1b": Shape(layers=22, hidden=2048, inner=5632, heads=32, kv_heads=4),
 }
@@ -40,7 +43,7 @@ def save(name: str, folder: Path, dtype: str) -> Path:
         return folder
     import torch
     from tokenizers import Tokenizer, models, pre_tokenizers
-    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+    from transformers import AutoModelForCausalLM, LlamaConfig, PreTrainedTokenizerFast
 
     shape = SHAPES[name]
     config = LlamaConfig(
@@ -50,19 +53,24 @@ def save(name: str, folder: Path, dtype: str) -> Path:
         num_hidden_layers=shape.layers,
         num_attention_heads=shape.heads,
         num_key_value_heads=shape.kv_heads,
-        max_position_embeddings=CONTEXT,
+        max_position_embeddings=shape.context,
         tie_word_embeddings=False,
         eos_token_id=0,
         bos_token_id=0,
         pad_token_id=0,
     )
+    # What was interrupted half-way is made anew: the name appears when all of it is there.
+    unfinished = folder.with_name(f"{folder.name}.unfinished")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    shutil.rmtree(folder, ignore_errors=True)
     torch.manual_seed(0)
-    LlamaForCausalLM(config).to(getattr(torch, dtype)).save_pretrained(folder)
-    (folder / "generation_config.json").write_text(json.dumps({"eos_token_id": 0, "pad_token_id": 0}))
+    model = AutoModelForCausalLM.from_config(config, dtype=getattr(torch, dtype))
+    model.save_pretrained(unfinished)
+    (unfinished / "generation_config.json").write_text(json.dumps({"eos_token_id": 0, "pad_token_id": 0}))
     words = Tokenizer(models.WordLevel({f"w{token}": token for token in range(VOCABULARY)}, unk_token="w0"))
     words.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=words, eos_token="w0", pad_token="w0", model_max_length=CONTEXT
+        tokenizer_object=words, eos_token="w0", pad_token="w0", model_max_length=shape.context
     )
-    tokenizer.save_pretrained(folder)
-    return folder
+    tokenizer.save_pretrained(unfinished)
+    return unfinished.rename(folder)

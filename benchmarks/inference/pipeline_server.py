@@ -24,6 +24,9 @@ def main() -> None:
     parser.add_argument("--model", required=True)
     parser.add_argument("--dtype", required=True)
     parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--pages", type=int)
+    parser.add_argument("--page", type=int, help="positions of a page")
+    parser.add_argument("--batch-tokens", type=int)
     options = parser.parse_args()
     model = AutoModelForCausalLM.from_pretrained(options.model, dtype=getattr(torch, options.dtype)).eval()
     tokenizer = AutoTokenizer.from_pretrained(options.model)
@@ -33,8 +36,10 @@ def main() -> None:
     async def health() -> dict[str, str]:
         return {"status": "ready"}
 
-    serve = _pipeline if options.kind == "pipeline" else _continuous
-    serve(app, model, tokenizer)
+    if options.kind == "pipeline":
+        _pipeline(app, model, tokenizer)
+    else:
+        _continuous(app, model, tokenizer, options)
     uvicorn.run(app, host="127.0.0.1", port=options.port, log_level="warning")
 
 
@@ -47,10 +52,12 @@ def _pipeline(app: FastAPI, model: Any, tokenizer: Any) -> None:
         return {"Result": generate(body["prompt"], return_full_text=False, **arguments)[0]["generated_text"]}
 
 
-def _continuous(app: FastAPI, model: Any, tokenizer: Any) -> None:
+def _continuous(app: FastAPI, model: Any, tokenizer: Any, options: argparse.Namespace) -> None:
     from transformers import ContinuousBatchingConfig, GenerationConfig
 
-    settings = ContinuousBatchingConfig(num_blocks=160, page_size=256, max_batch_tokens=512)
+    settings = ContinuousBatchingConfig(
+        num_blocks=options.pages, page_size=options.page, max_batch_tokens=options.batch_tokens
+    )
     manager = model.init_continuous_batching(
         generation_config=GenerationConfig(
             do_sample=False, eos_token_id=-1, pad_token_id=0, max_new_tokens=2048

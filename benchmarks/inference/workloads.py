@@ -5,8 +5,6 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
-from benchmarks.inference.model import VOCABULARY
-
 
 @dataclass(frozen=True, slots=True)
 class Ask:
@@ -16,20 +14,28 @@ class Ask:
     new: int
     after: float = 0.0
 
-    def body(self, source: random.Random) -> dict[str, object]:
-        """The request's JSON. Every word of the prompt is one token."""
-        words = " ".join(f"w{source.randrange(1, VOCABULARY)}" for _ in range(self.prompt))
-        arguments = {"max_new_tokens": self.new, "min_new_tokens": self.new, "do_sample": False}
-        return {"prompt": words, "return_full_text": False, "generate_kwargs": arguments}
-
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """Requests that arrive together or at their times; `concurrent` at most are open at once."""
+    """Requests that arrive together or at their times; `concurrent` at most are open at once.
+
+    Where there are `others`, those run all the while, and only `asks` are timed: they begin a second
+    later and stop when the first of the others has ended.
+    """
 
     name: str
     asks: tuple[Ask, ...]
     concurrent: int
+    others: tuple[Ask, ...] = ()
+
+
+SINGLE = "single stream"
+MIXED_16 = "16 mixed"
+MIXED_64 = "64 mixed"
+LONG_PROMPTS = "long prompts arrive"
+CONTEXTS = "16 contexts of 1000"
+FIRST_IDLE = "first token, idle"
+FIRST_BUSY = "first token, beside 15"
 
 
 def workloads() -> dict[str, Workload]:
@@ -43,10 +49,12 @@ def workloads() -> dict[str, Workload]:
         Ask(1500, 8, 0.5 + i * 0.7) for i in range(4)
     )
     made = [
-        Workload("single stream", tuple(Ask(32, 64) for _ in range(4)), 1),
-        Workload("16 mixed", mixed(16), 16),
-        Workload("64 mixed", mixed(64), 64),
-        Workload("long prompts arrive", long_arrivals, 12),
-        Workload("16 contexts of 1000", tuple(Ask(1000, 32) for _ in range(16)), 16),
+        Workload(SINGLE, tuple(Ask(32, 64) for _ in range(4)), 1),
+        Workload(MIXED_16, mixed(16), 16),
+        Workload(MIXED_64, mixed(64), 64),
+        Workload(LONG_PROMPTS, long_arrivals, 12),
+        Workload(CONTEXTS, tuple(Ask(1000, 32) for _ in range(16)), 16),
+        Workload(FIRST_IDLE, (Ask(100, 1),) * 20, 1),
+        Workload(FIRST_BUSY, (Ask(100, 1),) * 100, 1, others=(Ask(32, 400),) * 15),
     ]
     return {workload.name: workload for workload in made}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
+from berth_inference.garbage import let_imports_be
 from berth_inference.settings import SettingsError, parse_settings
 
 
@@ -15,6 +16,7 @@ def main() -> int:
     except SettingsError as error:
         sys.stderr.write(f"berth_inference: error: {error}\n")
         return 2
+    let_imports_be()
     from berth_inference.server import run  # wrong usage is told without importing the server
 
     return run(settings)

@@ -28,6 +28,7 @@ from berth_inference.routes import (
 )
 from berth_inference.service import Loader, Service, State
 from berth_inference.settings import Settings
+from berth_inference.turnstile import Turnstile
 
 
 def create_app(settings: Settings, load: Loader) -> FastAPI:
@@ -56,6 +57,7 @@ def create_app(settings: Settings, load: Loader) -> FastAPI:
     app.add_middleware(BodyLimit, limit=settings.max_body_bytes)
     if settings.api_key_file is not None:
         app.add_middleware(RequireKey, keys=ApiKeys(Path(settings.api_key_file)))
+    app.add_middleware(Turnstile)
     app.add_middleware(RequestLog, metrics=measured, log_prompts=settings.log_prompts)
     install_error_handlers(app)
     # /v1/models/info before /v1/models/{name}.

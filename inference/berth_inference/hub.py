@@ -116,7 +116,7 @@ def _progress_bar(progress: LoadProgress) -> type:
         def update(self, n: float | None = 1) -> bool | None:
             moved: bool | None = super().update(n)
             if self.unit == "B" and self.total:
-                progress.downloaded(int(self.n), int(self.total))
+                progress.moved(int(self.n), int(self.total))
             return moved
 
     return Bar

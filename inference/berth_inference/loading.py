@@ -8,9 +8,11 @@ from typing import Any
 
 from berth_inference.engine.interface import Engine
 from berth_inference.errors import LoadError, LoadFailure
+from berth_inference.garbage import keep_what_is_loaded, search_the_rest
 from berth_inference.hub import find_model
 from berth_inference.processor import share_the_cores, threads_within_quota
 from berth_inference.progress import LoadProgress, Phase
+from berth_inference.read_ahead import read_ahead
 from berth_inference.settings import Settings
 
 _log = logging.getLogger(__name__)
@@ -23,6 +25,7 @@ def load_engine(settings: Settings, progress: LoadProgress) -> Engine:
     """
     folder = find_model(settings.model, settings.revision, progress)
     progress.enter(Phase.LOADING)
+    read_ahead(folder, progress.moved)
     share_the_cores()
     pipeline = _load_pipeline(folder, settings)
     progress.enter(Phase.WARMING_UP)
@@ -47,6 +50,7 @@ def load_engine(settings: Settings, progress: LoadProgress) -> Engine:
             f"{settings.model} was loaded but cannot generate: {type(error).__name__}: {_one_line(error)}",
             _warm_up_failure(error),
         ) from error
+    keep_what_is_loaded()
     return engine
 
 
@@ -54,6 +58,7 @@ def _load_pipeline(folder: Path, settings: Settings) -> Any:
     import torch
     import transformers
 
+    search_the_rest()  # before there are weights
     threads = threads_within_quota()
     if threads is not None and threads < torch.get_num_threads():
         torch.set_num_threads(threads)

@@ -62,14 +62,26 @@ def test_readiness_reports_the_phase_while_loading(
     assert response.headers["retry-after"] == "1"
 
 
-def test_readiness_reports_the_bytes_of_a_download(loading: TestClient, loader: HeldLoader) -> None:
+@pytest.mark.parametrize(
+    ("phase", "words"),
+    [(Phase.DOWNLOADING, "downloading the weights"), (Phase.LOADING, "loading the weights")],
+    ids=["downloading", "reading ahead"],
+)
+def test_readiness_reports_the_bytes_that_have_moved_and_the_seconds_left(
+    loading: TestClient, loader: HeldLoader, phase: Phase, words: str
+) -> None:
     assert loader.progress is not None
-    loader.progress.enter(Phase.DOWNLOADING)
+    loader.progress.enter(phase)
     assert "bytes_done" not in loading.get("/health").json()
-    loader.progress.downloaded(3 * 2**20, 12 * 2**20)
+    loader.progress.moved(0, 12 * 2**20)
+    assert "seconds_left" not in loading.get("/health").json()  # at no rate there is no estimate
+    loader.progress.moved(3 * 2**20, 12 * 2**20)
     report = loading.get("/health").json()
     assert (report["bytes_done"], report["bytes_total"]) == (3 * 2**20, 12 * 2**20)
-    assert report["message"] == "downloading the weights: 3 of 12 MiB"
+    assert report["message"] == f"{words}: 3 of 12 MiB"
+    assert report["seconds_left"] == pytest.approx(3 * report["elapsed_seconds"], abs=3)
+    loader.progress.enter(Phase.WARMING_UP)
+    assert "bytes_done" not in loading.get("/health").json()
 
 
 def test_the_process_is_alive_while_it_loads(loading: TestClient) -> None:

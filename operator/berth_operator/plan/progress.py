@@ -1,7 +1,7 @@
 """How far a pod is on its way: what its server reports, in words and in numbers.
 
 The server answers GET /health with 503 and a JSON body while it starts: `status: loading`, `phase` (resolving,
-downloading, loading, warming_up), `message`, `elapsed_seconds`, and `bytes_done` and `bytes_total` while it downloads.
+downloading, loading, warming_up), `message`, `elapsed_seconds`, and `bytes_done` and `bytes_total` while weights move.
 """
 
 from collections.abc import Mapping
@@ -26,7 +26,7 @@ MESSAGE_CHARACTERS = 200
 
 @dataclass(frozen=True, slots=True)
 class ServerReport:
-    """What a server said of its start. Bytes are of the download; `seconds_left` is an estimate."""
+    """What a server said of its start. Bytes are of its phase; `seconds_left` is an estimate."""
 
     phase: str
     message: str = ""
