@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 VOCABULARY = 32_000
 CONTEXT = 2048
@@ -34,13 +35,10 @@ SHAPES = {
 }
 
 
-def save(name: str, folder: Path, dtype: str) -> Path:
-    """Write a model of that shape to `folder`, unless it is there already."""
-    if (folder / "tokenizer.json").is_file():
-        return folder
+def make(name: str, dtype: str) -> Any:
+    """A model of that shape in memory, the same each time."""
     import torch
-    from tokenizers import Tokenizer, models, pre_tokenizers
-    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+    from transformers import LlamaConfig, LlamaForCausalLM
 
     shape = SHAPES[name]
     config = LlamaConfig(
@@ -57,7 +55,17 @@ def save(name: str, folder: Path, dtype: str) -> Path:
         pad_token_id=0,
     )
     torch.manual_seed(0)
-    LlamaForCausalLM(config).to(getattr(torch, dtype)).save_pretrained(folder)
+    return LlamaForCausalLM(config).to(getattr(torch, dtype))
+
+
+def save(name: str, folder: Path, dtype: str) -> Path:
+    """Write a model of that shape to `folder`, unless it is there already."""
+    if (folder / "tokenizer.json").is_file():
+        return folder
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    make(name, dtype).save_pretrained(folder)
     (folder / "generation_config.json").write_text(json.dumps({"eos_token_id": 0, "pad_token_id": 0}))
     words = Tokenizer(models.WordLevel({f"w{token}": token for token in range(VOCABULARY)}, unk_token="w0"))
     words.pre_tokenizer = pre_tokenizers.WhitespaceSplit()

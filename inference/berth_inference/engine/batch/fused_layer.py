@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from torch.nn.functional import linear
+
+from berth_inference.engine.batch.joined_linear import JoinedLinear
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,42 +67,6 @@ FAMILIES = {
         after_mlp="post_feedforward_layernorm",
     ),
 }
-
-
-class JoinedLinear(torch.nn.Module):
-    """Several linear layers of one input as one, without a copy of their weights.
-
-    Packing replaces it by a single matrix. Until then, and where nothing is packed, each computes
-    its part. `weight` and `bias` are put together anew at every access.
-    """
-
-    def __init__(self, parts: tuple[torch.nn.Linear, ...]) -> None:
-        super().__init__()
-        # Out of torch's sight: whoever replaces linear layers shall replace this one, not its parts.
-        self._parts = parts
-        self.in_features = parts[0].in_features
-        self.out_features = sum(part.out_features for part in parts)
-
-    @property
-    def weight(self) -> torch.Tensor:
-        """(out features, in features)."""
-        return torch.cat([part.weight for part in self._parts])
-
-    @property
-    def bias(self) -> torch.Tensor | None:
-        """(out features,), None without one."""
-        if self._parts[0].bias is None:
-            return None
-        return torch.cat([part.bias for part in self._parts])
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """The weights' number type."""
-        return self._parts[0].weight.dtype
-
-    def forward(self, states: torch.Tensor) -> torch.Tensor:
-        """(..., in features) to (..., out features)."""
-        return torch.cat([linear(states, part.weight, part.bias) for part in self._parts], dim=-1)
 
 
 class FusedLayer(torch.nn.Module):
@@ -159,16 +124,16 @@ class FusedLayer(torch.nn.Module):
         values = parts[:, :, turned:].transpose(1, 2)
         if past_key_values is not None:
             keys, values = past_key_values.update(keys, values, self.layer_idx)
-        attended = self._attend(self, queries, keys, values, attention_mask, **self._options)[0]
+        attended: torch.Tensor = self._attend(self, queries, keys, values, attention_mask, **self._options)[0]
         attended = self.output(attended.reshape(rows, tokens, heads * self._size))
         if self.after_attention is not None:
             attended = self.after_attention(attended)
-        hidden_states = hidden_states + attended
-        gate, up = self.gate_up(self.before_mlp(hidden_states)).chunk(2, dim=-1)
-        computed = self.down(self.activation(gate) * up)
+        between = hidden_states + attended
+        gate, up = self.gate_up(self.before_mlp(between)).chunk(2, dim=-1)
+        computed: torch.Tensor = self.down(self.activation(gate) * up)
         if self.after_mlp is not None:
             computed = self.after_mlp(computed)
-        return hidden_states + computed
+        return between + computed
 
     def _rotated(self, states: torch.Tensor, rotations: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
         """Queries and keys, (rows, tokens, heads, size), turned by their positions."""

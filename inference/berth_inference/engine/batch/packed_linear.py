@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from berth_inference.engine.batch.fused_layer import JoinedLinear
+from berth_inference.engine.batch.joined_linear import JoinedLinear
 
 _log = logging.getLogger(__name__)
 
