@@ -6,6 +6,7 @@ import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 VOCABULARY = 32_000
 
@@ -37,13 +38,10 @@ SHAPES = {
 }
 
 
-def save(name: str, folder: Path, dtype: str) -> Path:
-    """Write a model of that shape to `folder`, unless it is there already."""
-    if (folder / "tokenizer.json").is_file():
-        return folder
+def make(name: str, dtype: str) -> Any:
+    """A model of that shape in memory, the same each time."""
     import torch
-    from tokenizers import Tokenizer, models, pre_tokenizers
-    from transformers import AutoModelForCausalLM, LlamaConfig, PreTrainedTokenizerFast
+    from transformers import AutoModelForCausalLM, LlamaConfig
 
     shape = SHAPES[name]
     config = LlamaConfig(
@@ -59,18 +57,27 @@ def save(name: str, folder: Path, dtype: str) -> Path:
         bos_token_id=0,
         pad_token_id=0,
     )
+    torch.manual_seed(0)
+    return AutoModelForCausalLM.from_config(config, dtype=getattr(torch, dtype))
+
+
+def save(name: str, folder: Path, dtype: str) -> Path:
+    """Write a model of that shape to `folder`, unless it is there already."""
+    if (folder / "tokenizer.json").is_file():
+        return folder
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
     # What was interrupted half-way is made anew: the name appears when all of it is there.
     unfinished = folder.with_name(f"{folder.name}.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
     shutil.rmtree(folder, ignore_errors=True)
-    torch.manual_seed(0)
-    model = AutoModelForCausalLM.from_config(config, dtype=getattr(torch, dtype))
-    model.save_pretrained(unfinished)
+    make(name, dtype).save_pretrained(unfinished)
     (unfinished / "generation_config.json").write_text(json.dumps({"eos_token_id": 0, "pad_token_id": 0}))
     words = Tokenizer(models.WordLevel({f"w{token}": token for token in range(VOCABULARY)}, unk_token="w0"))
     words.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=words, eos_token="w0", pad_token="w0", model_max_length=shape.context
+        tokenizer_object=words, eos_token="w0", pad_token="w0", model_max_length=SHAPES[name].context
     )
     tokenizer.save_pretrained(unfinished)
     return unfinished.rename(folder)

@@ -59,6 +59,8 @@ ARCHITECTURES: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "mistral-sliding": ("mistral", {**_COMMON, "sliding_window": WINDOW}),
     "gemma2": ("gemma2", {**_COMMON, "head_dim": 8, "sliding_window": WINDOW, "query_pre_attn_scalar": 8}),
+    "gemma": ("gemma", {**_COMMON, "head_dim": 8}),
+    "qwen2": ("qwen2", _COMMON),
     "qwen3": ("qwen3", {**_COMMON, "head_dim": 8}),
     "gpt-neox": ("gpt_neox", _without("num_key_value_heads")),
     "falcon": (

@@ -3,12 +3,53 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 from collections import deque
 from collections.abc import AsyncIterator, Callable
+from weakref import WeakKeyDictionary
 
 from berth_inference.engine.events import Event, Finished
 from berth_inference.errors import BerthError
+
+_log = logging.getLogger(__name__)
+
+
+class _Mailbox:
+    """Events on their way to one event loop, over all of its streams.
+
+    Waking a loop is a system call, and a step publishes an event for every row: one call does for all
+    that come before the loop gets to look.
+    """
+
+    def __init__(self) -> None:
+        self._events: deque[tuple[EventStream, Event | BerthError]] = deque()
+        self._woken = False
+
+    def put(self, stream: EventStream, event: Event | BerthError, loop: asyncio.AbstractEventLoop) -> None:
+        """From any thread. Raises RuntimeError if the loop is closed."""
+        self._events.append((stream, event))
+        if self._woken:  # what was put before this was looked at is found by the call under way
+            return
+        self._woken = True
+        try:
+            loop.call_soon_threadsafe(self._empty)
+        except RuntimeError:
+            self._woken = False
+            self._events.clear()
+            raise
+
+    def _empty(self) -> None:
+        self._woken = False
+        while self._events:
+            stream, event = self._events.popleft()
+            try:
+                stream.deliver(event)
+            except Exception:  # one stream's observer is nothing to the others
+                _log.exception("an event could not be delivered")
+
+
+_mailboxes: WeakKeyDictionary[asyncio.AbstractEventLoop, _Mailbox] = WeakKeyDictionary()
 
 
 class EventStream:
@@ -21,8 +62,7 @@ class EventStream:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._published: deque[Event | BerthError] = deque()
-        self._waking = False
+        self._mailbox = _mailboxes.setdefault(loop, _Mailbox())
         self._events: asyncio.Queue[Event | BerthError] = asyncio.Queue()
         self._cancelled = threading.Event()
         self.observer: Callable[[Event | BerthError], None] | None = None
@@ -41,25 +81,17 @@ class EventStream:
 
     def publish(self, event: Event | BerthError) -> None:
         """Hand the consumer its next event, or the error that takes the place of all further ones."""
-        self._published.append(event)
-        if self._waking:
-            return
-        # One wake for all that is published until the loop gets to it: each costs a system call and, while
-        # threads contend for the interpreter, two changes of threads.
-        self._waking = True
         try:
-            self._loop.call_soon_threadsafe(self._deliver)
+            self._mailbox.put(self, event, self._loop)
         except RuntimeError:
             # The loop was closed under us: the process is going down, and nobody reads this any more.
             self.cancel()
 
-    def _deliver(self) -> None:
-        self._waking = False  # first: what is published from here on wakes again, or is seen below
-        while self._published:
-            event = self._published.popleft()
-            self._events.put_nowait(event)
-            if self.observer is not None:
-                self.observer(event)
+    def deliver(self, event: Event | BerthError) -> None:
+        """What has been published arrives, on the loop's thread."""
+        self._events.put_nowait(event)
+        if self.observer is not None:
+            self.observer(event)
 
     async def __aiter__(self) -> AsyncIterator[Event]:
         while True:

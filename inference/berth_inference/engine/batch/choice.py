@@ -16,21 +16,13 @@ from berth_inference.engine.request import GenerationRequest
 class Choice:
     """transformers' `processors`, one list for each row, change its logits; the rest says how to sample.
 
-    The numbers are those of transformers, and neutral where `processors` see to them.
+    `narrowing` is what the fast sampler is to do, and neutral where `processors` see to it.
     """
 
     do_sample: bool
-    temperature: float
-    top_k: int
-    top_p: float
-    min_p: float
+    narrowing: Narrowing
     processors: Sequence[Any]
     tolerates_invalid: bool
-
-    @property
-    def narrowing(self) -> Narrowing:
-        """What the fast sampler is to do."""
-        return Narrowing(self.temperature, self.top_k, self.top_p, self.min_p)
 
 
 def choice(request: GenerationRequest, model: Any, grammars: GrammarCompiler) -> Choice:
@@ -44,10 +36,11 @@ def choice(request: GenerationRequest, model: Any, grammars: GrammarCompiler) ->
     remaining = replace(request, n=1, sampling=replace(sampling, do_sample=sampling.do_sample and not fast))
     return Choice(
         do_sample=sampling.do_sample,
-        temperature=sampling.temperature if fast else 1.0,
-        top_k=sampling.top_k if fast else 0,
-        top_p=sampling.top_p if fast else 1.0,
-        min_p=sampling.min_p if fast else 0.0,
+        narrowing=(
+            Narrowing(sampling.temperature, sampling.top_k, sampling.top_p, sampling.min_p)
+            if fast
+            else Narrowing(temperature=1.0, top_k=0, top_p=1.0, min_p=0.0)
+        ),
         processors=_processors_of_rows(remaining, request.n, model, grammars),
         tolerates_invalid=sampling.remove_invalid_values,
     )

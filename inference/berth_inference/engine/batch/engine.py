@@ -15,6 +15,7 @@ import torch
 
 from berth_inference.engine.batch.choice import choice
 from berth_inference.engine.batch.forward_lock import ForwardLock
+from berth_inference.engine.batch.fusion import fuse
 from berth_inference.engine.batch.job import Job, new_rows
 from berth_inference.engine.batch.lanes import Lane, LaneRule
 from berth_inference.engine.batch.loop import Batches
@@ -80,10 +81,13 @@ class BatchEngine:
         self._model = pipeline.model.eval()
         self._exclusive = PipelineEngine(pipeline, names=names, max_queued=settings.max_queued)
         self._settings = settings
+        rope = RopeRegimes(self._model)
+        whole = fuse(self._model, rope)
+        if whole is not None:
+            _log.info("this model runs through the library's own layers: %s", whole)
         layers = pack(self._model)
         if layers:
             _log.info("%d linear layers are packed for this processor", layers)
-        rope = RopeRegimes(self._model)
         self._forwards = ForwardLock()
         self._forwards.guard(self._model)
         problem = why_not_batchable(self._model, rope)

@@ -60,13 +60,20 @@ class _GrowingLayer(CacheLayerMixin):  # type: ignore[misc, unused-ignore]  # tr
         return -1
 
 
+class BatchCache(Cache):  # type: ignore[misc, unused-ignore]
+    """The layers of a `Staging` or of `Rows`."""
+
+    def __init__(self, owner: Staging | Rows, layers: int) -> None:
+        super().__init__(layers=[_GrowingLayer(owner) for _ in range(layers)])
+
+
 class Staging:
     """The keys and values of one sequence while its prompt is read."""
 
     def __init__(self, layers: int, length: int) -> None:
         self.columns = 0
         self.capacity = (1, length)
-        self.cache = Cache(layers=[_GrowingLayer(self) for _ in range(layers)])
+        self.cache = BatchCache(self, layers)
 
     def copy(self, start: int, stop: int) -> list[KeysAndValues]:
         """The columns `start` to `stop` of every layer."""
@@ -104,7 +111,7 @@ class Rows:
         self.lengths: list[int] = []
         self.columns = 0
         self.capacity = (0, 0)
-        self.cache = Cache(layers=[_GrowingLayer(self) for _ in range(layers)])
+        self.cache = BatchCache(self, layers)
         self._mask = torch.zeros(0, 0, dtype=torch.bool)
 
     def mask(self) -> torch.Tensor:

@@ -14,6 +14,8 @@ from typing import Any
 
 import torch
 
+from berth_inference.engine.batch.joined_linear import JoinedLinear
+
 _log = logging.getLogger(__name__)
 
 # Rows that the reordered weights are laid out for: a batch in full swing. Others work as well.
@@ -30,11 +32,12 @@ _MODEL_TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 0.1}
 class PackedLinear(torch.nn.Module):
     """`torch.nn.Linear` for inference on a CPU. Has no `weight`: nothing may read it as a matrix."""
 
-    def __init__(self, linear: torch.nn.Linear) -> None:
+    def __init__(self, linear: torch.nn.Linear | JoinedLinear) -> None:
         super().__init__()
         self.in_features, self.out_features = linear.in_features, linear.out_features
         self._packed = torch.ops.mkldnn._reorder_linear_weight(linear.weight.detach(), _ROWS)
-        self._bias = None if linear.bias is None else linear.bias.detach()
+        bias = linear.bias
+        self._bias = None if bias is None else bias.detach()
 
     def forward(self, states: torch.Tensor) -> torch.Tensor:
         """(..., in features) to (..., out features)."""
@@ -51,13 +54,13 @@ def pack(model: Any) -> int:
     if model.device.type != "cpu" or tolerance is None or not _supported(model.dtype):
         return 0
     prompt = torch.arange(7)[None] % model.config.get_text_config().vocab_size
-    replaced: list[tuple[Any, str, torch.nn.Linear]] = []
+    replaced: list[tuple[Any, str, Any]] = []
     try:
         before = model(prompt, use_cache=False).logits.float()
         tried: set[tuple[int, int, bool]] = set()
         for parent in list(model.modules()):
             for name, layer in list(parent.named_children()):
-                if type(layer) is not torch.nn.Linear or layer.weight.dtype is not model.dtype:
+                if _dtype(layer) is not model.dtype:
                     continue
                 packed = PackedLinear(layer)
                 shape = (layer.in_features, layer.out_features, layer.bias is not None)
@@ -77,6 +80,13 @@ def pack(model: Any) -> int:
     return len(replaced)
 
 
+def _dtype(layer: Any) -> torch.dtype | None:
+    """The number type of a layer that can be packed; None for any other."""
+    if isinstance(layer, JoinedLinear):
+        return layer.dtype
+    return layer.weight.dtype if type(layer) is torch.nn.Linear else None
+
+
 class _Differs(Exception):
     """Packed weights do not compute the same."""
 
@@ -87,10 +97,10 @@ def _supported(dtype: torch.dtype) -> bool:
     return dtype is torch.float32 or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
-def _agree(layer: torch.nn.Linear, packed: PackedLinear, tolerance: float) -> bool:
+def _agree(layer: Any, packed: PackedLinear, tolerance: float) -> bool:
     generator = torch.Generator().manual_seed(0)
     for rows in _TRIED_ROWS:
-        states = torch.randn(1, rows, layer.in_features, generator=generator).to(layer.weight.dtype)
+        states = torch.randn(1, rows, layer.in_features, generator=generator).to(_dtype(layer))
         if not _close(layer(states), packed(states), tolerance):
             return False
     return True

@@ -93,7 +93,7 @@ class Sampler:
         self, logits: torch.Tensor, pairs: Sequence[Pair], free: Sequence[int], noise: dict[int, torch.Tensor]
     ) -> list[int]:
         """Draw from the whole vocabulary."""
-        temperatures = [[pairs[index][0].choice.temperature] for index in free]
+        temperatures = [[pairs[index][0].choice.narrowing.temperature] for index in free]
         odds = (logits / torch.tensor(temperatures, device=logits.device)).softmax(dim=-1)
         # One number a row, looked up in the running sum: drawing one for every token costs more than
         # many a model's forward.

@@ -43,24 +43,43 @@ def why_not_batchable(model: Any, rope: RopeRegimes) -> str | None:
     return None
 
 
-def _largest_difference(model: Any, rope: RopeRegimes) -> float:
-    runner = Runner(model, rope)
+def trial_logits(model: Any, rope: RopeRegimes) -> list[torch.Tensor]:
+    """Logits of prompts of different lengths read in parts, of steps of them together, and of one alone."""
+    runner, rows = Runner(model, rope), _trial_rows(model)
+    read, stepped = _run(runner, rows)
+    alone = model(torch.tensor([rows[0]], device=model.device), use_cache=False).logits[0].float()
+    return [*read, *stepped, alone]
+
+
+def _trial_rows(model: Any) -> list[list[int]]:
     vocabulary = int(model.config.get_text_config().vocab_size)
     generator = torch.Generator().manual_seed(0)
-    rows = [
+    return [
         torch.randint(0, vocabulary, (length + _STEPS,), generator=generator).tolist() for length in _LENGTHS
     ]
+
+
+def _run(runner: Runner, rows: list[list[int]]) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+    """Logits after each prompt, (1, vocabulary), and after each step, (rows, vocabulary)."""
     bound = max(_LENGTHS) + _STEPS
-    worst = 0.0
     batch = runner.batch(Regime.SHORT)
+    read = []
     for tokens, length in zip(rows, _LENGTHS, strict=True):
         staging = runner.stage(length)
         runner.prefill(staging, tokens[:2], Regime.SHORT)
-        runner.prefill(staging, tokens[2:length], Regime.SHORT)
+        read.append(runner.prefill(staging, tokens[2:length], Regime.SHORT))
         batch.insert(staging, bound=bound)
+    stepped = []
     for step in range(_STEPS):
         newest = [tokens[length + step] for tokens, length in zip(rows, _LENGTHS, strict=True)]
-        together = runner.step(Regime.SHORT, newest, bound)
+        stepped.append(runner.step(Regime.SHORT, newest, bound))
+    return read, stepped
+
+
+def _largest_difference(model: Any, rope: RopeRegimes) -> float:
+    rows = _trial_rows(model)
+    worst = 0.0
+    for step, together in enumerate(_run(Runner(model, rope), rows)[1]):
         for row, (tokens, length) in enumerate(zip(rows, _LENGTHS, strict=True)):
             ids = torch.tensor([tokens[: length + step + 1]], device=model.device)
             alone = model(ids, use_cache=False).logits[0, -1].float()
