@@ -143,10 +143,15 @@ class FusedLayer(torch.nn.Module):
         cosines, sines = rotations
         turned = cosines.shape[-1]
         if turned == self._size:
-            return torch.addcmul(states * cosines, states.roll(turned // 2, -1), sines)
+            return _turned(states, cosines, sines)
         # Some models rotate the first numbers of each head only.
         first, rest = states[..., :turned], states[..., turned:]
-        return torch.cat([torch.addcmul(first * cosines, first.roll(turned // 2, -1), sines), rest], dim=-1)
+        return torch.cat([_turned(first, cosines, sines), rest], dim=-1)
+
+
+def _turned(states: torch.Tensor, cosines: torch.Tensor, sines: torch.Tensor) -> torch.Tensor:
+    """Both products are rounded before they are added, as the library's are: not addcmul."""
+    return (states * cosines).add_(states.roll(cosines.shape[-1] // 2, -1).mul_(sines))
 
 
 def rotations(
@@ -172,10 +177,21 @@ def _optional_norm(layer: Any, name: str | None) -> torch.nn.Module | None:
 
 
 def _norm(norm: Any) -> torch.nn.Module:
-    """torch's own RMSNorm over the same weights; Gemma's norm, which scales differently, as it is."""
-    if not hasattr(norm, "variance_epsilon"):
-        kept: torch.nn.Module = norm
-        return kept
-    fast = torch.nn.RMSNorm(norm.weight.shape[0], eps=norm.variance_epsilon, device="meta")
-    fast.weight = norm.weight
-    return fast
+    """A faster equal; Gemma's norm, which scales differently, as it is."""
+    if hasattr(norm, "variance_epsilon"):
+        return _RmsNorm(norm)
+    kept: torch.nn.Module = norm
+    return kept
+
+
+class _RmsNorm(torch.nn.Module):
+    """Rounds before it scales, as the library's do: torch.nn.RMSNorm rounds once, after it."""
+
+    def __init__(self, norm: Any) -> None:
+        super().__init__()
+        self.weight = norm.weight
+        self._shape, self._epsilon = tuple(norm.weight.shape), norm.variance_epsilon
+
+    def forward(self, states: torch.Tensor) -> torch.Tensor:
+        """(..., size) to the same."""
+        return torch.nn.functional.rms_norm(states, self._shape, eps=self._epsilon) * self.weight

@@ -18,8 +18,9 @@ from berth_inference.engine.batch.self_test import trial_logits
 
 _log = logging.getLogger(__name__)
 
-# Largest difference of logits, as a share of their spread, that rounding explains. The sums are the
-# same in float32, and only some are rounded otherwise; in bfloat16 every product is rounded to 8 bits.
+# Largest difference of logits, as a share of their spread. Fused layers round where the library's do,
+# and small models come out the same to the bit; but kernels may sum in another order for other shapes,
+# and in bfloat16, with its 8 bits, a difference in the last one grows over the layers.
 _TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 0.25}
 # The attention functions of which it is known what they read of the layer that calls them.
 _ATTENTIONS = {"sdpa", "eager"}
