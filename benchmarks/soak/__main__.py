@@ -143,7 +143,8 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         tasks_file = Path(folder) / "tasks"
         command = [sys.executable, "-m", "benchmarks.soak.watched_server", str(tasks_file), "serve"]
-        command += ["--host", "127.0.0.1", "--model", "tiny-chat"]
+        # Bounded, so that the beginnings of prompts that are kept fill it soon and memory can be seen to be flat.
+        command += ["--host", "127.0.0.1", "--model", "tiny-chat", "--kv-memory", str(64 * 2**20)]
         command += ["--max-rows", str(_ROWS), "--max-queued", str(_QUEUED)]
         server = ServerProcess("berth", command, options.log)
         try:
