@@ -19,6 +19,7 @@ from fastapi.testclient import TestClient
 
 from berth_inference.app import create_app
 from berth_inference.settings import Settings
+from server.limited_server import LimitedServer, limited_server
 from server.random_model import save_model
 from server.tiny_chat_server import NAME, TinyChat, greedy_answer
 
@@ -48,6 +49,13 @@ def client(model_folder: Path) -> Iterator[TestClient]:
     with TestClient(create_app(settings, load_engine)) as client:
         wait_until_ready(client)
         yield client
+
+
+@pytest.fixture(scope="session")
+def limited(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LimitedServer]:
+    """A server in process that allows little, for tests that send it much."""
+    with limited_server(tmp_path_factory.mktemp("limited-phi3"), wait_until_ready) as server:
+        yield server
 
 
 def wait_until_ready(client: Any, seconds: float = 100) -> None:

@@ -16,7 +16,15 @@ from berth_inference.http_errors import content
 from berth_inference.routes.dependencies import ServiceDependency
 from berth_inference.routes.examples import CHAT
 from berth_inference.routes.reading import Gathering, GeneratedSequence, begun, collect, events
-from berth_inference.routes.responses import LAST_EVENT, REFUSALS, Responses, event_stream, server_event
+from berth_inference.routes.responses import (
+    EVENT_STREAM,
+    LAST_EVENT,
+    REFUSALS,
+    Responses,
+    event_stream,
+    server_event,
+    streamed,
+)
 from berth_inference.routes.threads import long_answer, long_body, off_loop
 from berth_inference.schemas.chat import ChatRequest, Message
 from berth_inference.schemas.chat_answers import ChatResponse, Details, SequenceDetails
@@ -27,6 +35,7 @@ router = APIRouter(tags=["chat"])
 
 _PATH = "/chat"
 _RESPONSES: Responses = {
+    **streamed(EVENT_STREAM),
     **REFUSALS,
     422: {"description": MEANINGS[ErrorKind.MALFORMED], "model": ErrorAnswer},
 }

@@ -28,7 +28,14 @@ from berth_inference.http_errors import content
 from berth_inference.routes.dependencies import ServiceDependency
 from berth_inference.routes.examples import CHAT_COMPLETIONS
 from berth_inference.routes.reading import GeneratedSequence, begun, collect, events
-from berth_inference.routes.responses import LAST_EVENT, OPENAI_REFUSALS, event_stream, server_event
+from berth_inference.routes.responses import (
+    EVENT_STREAM,
+    LAST_EVENT,
+    OPENAI_REFUSALS,
+    event_stream,
+    server_event,
+    streamed,
+)
 from berth_inference.routes.threads import long_answer, long_body, off_loop
 from berth_inference.schemas.chat_completions import ChatCompletionRequest
 from berth_inference.schemas.openai_answers import ChatCompletion
@@ -39,7 +46,7 @@ router = APIRouter(tags=["OpenAI"])
 _PATH = "/v1/chat/completions"
 
 
-@router.post(_PATH, response_model=ChatCompletion, responses=OPENAI_REFUSALS)
+@router.post(_PATH, response_model=ChatCompletion, responses=OPENAI_REFUSALS | streamed(EVENT_STREAM))
 async def chat_completions(
     body: Annotated[ChatCompletionRequest, Body(openapi_examples=CHAT_COMPLETIONS)],
     request: Request,

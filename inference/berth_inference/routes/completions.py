@@ -32,7 +32,14 @@ from berth_inference.http_errors import content
 from berth_inference.routes.dependencies import ServiceDependency
 from berth_inference.routes.examples import COMPLETIONS
 from berth_inference.routes.reading import GeneratedSequence, begun, collect, events
-from berth_inference.routes.responses import LAST_EVENT, OPENAI_REFUSALS, event_stream, server_event
+from berth_inference.routes.responses import (
+    EVENT_STREAM,
+    LAST_EVENT,
+    OPENAI_REFUSALS,
+    event_stream,
+    server_event,
+    streamed,
+)
 from berth_inference.routes.submitting import submit_all
 from berth_inference.routes.threads import long_answer, long_body, off_loop
 from berth_inference.schemas.completions import CompletionRequest, Prompt
@@ -52,7 +59,7 @@ class _Job:
     opening: str
 
 
-@router.post(_PATH, response_model=Completion, responses=OPENAI_REFUSALS)
+@router.post(_PATH, response_model=Completion, responses=OPENAI_REFUSALS | streamed(EVENT_STREAM))
 async def completions(
     body: Annotated[CompletionRequest, Body(openapi_examples=COMPLETIONS)],
     request: Request,

@@ -17,7 +17,7 @@ from berth_inference.http_errors import content
 from berth_inference.routes.dependencies import ServiceDependency
 from berth_inference.routes.examples import GENERATE
 from berth_inference.routes.reading import Gathering, GeneratedSequence, begun, collect, events
-from berth_inference.routes.responses import REFUSALS, as_json, only
+from berth_inference.routes.responses import REFUSALS, as_json, only, streamed
 from berth_inference.routes.threads import long_answer, long_body, off_loop
 from berth_inference.schemas.generate import (
     GenerateRequest,
@@ -30,10 +30,11 @@ from berth_inference.text.sequence_text import SequenceText, text_of
 router = APIRouter(tags=["generate"])
 
 _PATH = "/v1/generate"
+_STREAM = "application/octet-stream"
 _MOCK = "This is a mock response: the model was not run."
 
 
-@router.post(_PATH, response_model=GenerateResponse, responses=REFUSALS)
+@router.post(_PATH, response_model=GenerateResponse, responses=REFUSALS | streamed(_STREAM))
 async def generate(
     body: Annotated[GenerateRequest, Body(openapi_examples=GENERATE)],
     request: Request,
@@ -53,7 +54,7 @@ async def generate(
     stream = engine.submit(generation)
     if body.stream:
         chunks = await begun(_chunks(body, generation, stream, engine.codec), request)
-        return StreamingResponse(chunks, media_type="application/octet-stream")
+        return StreamingResponse(chunks, media_type=_STREAM)
     [sequences] = await collect([stream], request)
     answer = await off_loop(long_answer(sequences), _answer, generation, sequences, engine.codec, n)
     return JSONResponse(answer.model_dump())
@@ -126,6 +127,6 @@ def _mock(body: GenerateRequest, generation: GenerationRequest, codec: Codec, n:
     length = len(codec.encode(_MOCK))
     texts = [_MOCK] * n
     if body.stream:
-        return Response(_chunk(texts), media_type="application/octet-stream")
+        return Response(_chunk(texts), media_type=_STREAM)
     counts = TokenCounts(input=len(generation.prompt), output=length * n)
     return JSONResponse(GenerateResponse.of(texts, counts).model_dump())

@@ -41,6 +41,11 @@ def only(refusals: Responses, *statuses: int) -> Responses:
     return {status: refusals[status] for status in statuses}
 
 
+def streamed(media_type: str) -> Responses:
+    """For the OpenAPI page: an answer that comes in another media type with `stream`."""
+    return {200: {"content": {media_type: {}}}}
+
+
 LAST_EVENT = b"data: [DONE]\n\n"
 """How OpenAI's streams end, and what its clients wait for."""
 

@@ -1,0 +1,128 @@
+"""The OpenAPI page as what schemathesis makes requests from, and what has to hold of every answer."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections import Counter
+from typing import Any
+
+import hypothesis
+import pytest
+import schemathesis
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import positive_data_acceptance
+
+from berth_inference.app import create_app
+from berth_inference.settings import Settings
+from server.limited_server import MOST_SEQUENCES, MOST_TOKENS, NAME, LimitedServer
+
+SECONDS = 20  # for one answer of a few tokens, on a machine that does much else
+
+_LENGTHS = ("max_tokens", "max_completion_tokens", "max_new_tokens")
+_COUNTS = ("n", "best_of", "num_return_sequences", "num_beams")
+_SOURCES = ("prompt", "formatted_prompt", "messages")
+
+# What the page cannot tell, because it depends on the model and on the server's settings. Without it, most cases
+# would be refused before anything else of them is looked at.
+_NARROWER: dict[str, dict[str, Any]] = {
+    "model": {"enum": [NAME]},
+    **{name: {"maximum": MOST_TOKENS} for name in _LENGTHS},
+    **{name: {"maximum": MOST_SEQUENCES} for name in _COUNTS},
+}
+
+# Which arguments go together no schema says, and two errors of the server are documented.
+_UNCHECKED = [positive_data_acceptance, not_a_server_error]
+
+
+def load_page() -> Any:
+    """The server's own page, narrowed, as schemathesis reads it."""
+
+    def load(*_: Any) -> Any:
+        raise NotImplementedError("the page needs no model")
+
+    return schemathesis.openapi.from_dict(_narrowed(create_app(Settings(model="model"), load).openapi()))
+
+
+def _narrowed(page: dict[str, Any]) -> dict[str, Any]:
+    """With what this one server allows, and with one schema for each way to send a prompt."""
+    page = _with_short_examples(page)
+    schemas = page["components"]["schemas"]
+    for name, schema in list(schemas.items()):
+        properties = schema.get("properties", {})
+        for argument in _NARROWER.keys() & properties:
+            narrower = {"anyOf": [_NARROWER[argument], {"type": "null"}]}
+            properties[argument] = {"allOf": [properties[argument], narrower]}
+        sources = [source for source in _SOURCES if source in properties]
+        if len(sources) > 1:
+            schemas[name] = {"anyOf": [_with_one_source(schema, source) for source in sources]}
+    return page
+
+
+def _with_one_source(schema: dict[str, Any], source: str) -> dict[str, Any]:
+    properties = schema["properties"]
+    kept = {name: value for name, value in properties.items() if name == source or name not in _SOURCES}
+    return {**schema, "properties": kept, "required": [source]}
+
+
+def _with_short_examples(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_with_short_examples(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    return {
+        name: min(inner, MOST_TOKENS)
+        if name in _LENGTHS and isinstance(inner, int)
+        else _with_short_examples(inner)
+        for name, inner in value.items()
+    }
+
+
+class Asked:
+    """Sends cases, and counts them."""
+
+    def __init__(self) -> None:
+        self.operations: Counter[str] = Counter()
+        self.statuses: Counter[int] = Counter()
+
+    def __call__(self, case: Any, server: LimitedServer) -> None:
+        """Fails where the answer is late, or none that the page documents."""
+        request = case.as_transport_kwargs()
+        assert not request.pop("cookies")  # the API knows none, and the client warns of them
+        if "data" in request:
+            request["content"] = request.pop("data")
+        began = time.monotonic()
+        response = server.client.request(**request)
+        assert time.monotonic() - began < SECONDS
+        self.operations[case.operation.label] += 1
+        self.statuses[response.status_code] += 1
+        assert response.status_code < 500 or response.status_code in (503, 504)
+        case.validate_response(response, excluded_checks=_UNCHECKED)
+        assert "Traceback" not in response.text
+        assert str(server.folder) not in response.text
+
+
+def each_operation(operations: Any, asked: Asked, cases: int) -> dict[str, Any]:
+    """A test for each operation, by its name: with the page's examples and bounds, and that many random cases.
+
+    Not one test of all: pytest from 9.2 on gives what schemathesis makes of it one id, and xdist runs one test an id.
+    """
+    found = {}
+    for result in operations.get_all_operations():
+        label = result.ok().label
+
+        @operations.include(name=label).parametrize()
+        @hypothesis.settings(
+            max_examples=cases,
+            derandomize=True,
+            database=None,
+            deadline=None,
+            suppress_health_check=list(hypothesis.HealthCheck),
+        )
+        @pytest.mark.timeout(600)
+        def test(case: Any, limited: LimitedServer) -> None:
+            asked(case, limited)
+
+        test.__name__ = "test_the_page_is_right_about_" + re.sub(r"\W+", "_", label).strip("_")
+        found[test.__name__] = test
+    return found
