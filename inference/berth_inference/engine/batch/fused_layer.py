@@ -194,4 +194,6 @@ class _RmsNorm(torch.nn.Module):
 
     def forward(self, states: torch.Tensor) -> torch.Tensor:
         """(..., size) to the same."""
-        return torch.nn.functional.rms_norm(states, self._shape, eps=self._epsilon) * self.weight
+        normed: torch.Tensor = torch.nn.functional.rms_norm(states, self._shape, eps=self._epsilon)
+        scaled: torch.Tensor = normed * self.weight
+        return scaled
