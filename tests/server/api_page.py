@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import hypothesis
@@ -35,7 +36,7 @@ _NARROWER: dict[str, dict[str, Any]] = {
 _UNCHECKED = [positive_data_acceptance, not_a_server_error]
 
 
-def load_page() -> Any:
+def _load_page() -> Any:
     """The server's own page, narrowed, as schemathesis reads it."""
 
     def load(*_: Any) -> Any:
@@ -78,6 +79,15 @@ def _with_short_examples(value: Any) -> Any:
     }
 
 
+PAGE = _load_page()
+
+OPENAI = [operation.ok().label for operation in PAGE.include(tag="OpenAI").get_all_operations()]
+"""Operations that OpenAI's clients use, by their labels: a method and a path."""
+
+OTHERS = [operation.ok().label for operation in PAGE.exclude(tag="OpenAI").get_all_operations()]
+"""All other operations."""
+
+
 class Asked:
     """Sends cases, and counts them."""
 
@@ -102,16 +112,15 @@ class Asked:
         assert str(server.folder) not in response.text
 
 
-def each_operation(operations: Any, asked: Asked, cases: int) -> dict[str, Any]:
+def each_operation(labels: Sequence[str], asked: Asked, cases: int) -> dict[str, Any]:
     """A test for each operation, by its name: with the page's examples and bounds, and that many random cases.
 
     Not one test of all: pytest from 9.2 on gives what schemathesis makes of it one id, and xdist runs one test an id.
     """
     found = {}
-    for result in operations.get_all_operations():
-        label = result.ok().label
+    for label in labels:
 
-        @operations.include(name=label).parametrize()
+        @PAGE.include(name=label).parametrize()
         @hypothesis.settings(
             max_examples=cases,
             derandomize=True,

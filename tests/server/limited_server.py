@@ -12,8 +12,8 @@ from typing import Any
 from fastapi.testclient import TestClient
 
 from berth_inference.app import create_app
-from berth_inference.engine.interface import Occupancy
 from berth_inference.loading import load_engine
+from berth_inference.service import Service
 from berth_inference.settings import Settings
 from server.random_model import save_model
 
@@ -43,9 +43,10 @@ class LimitedServer:
 
     def check(self) -> None:
         """Nothing is left of what it was sent, and it answers as it did at first."""
+        service: Service = self.client.app.state.service  # type: ignore[attr-defined]
         deadline = time.monotonic() + 20
-        while self.client.app.state.service.occupancy != Occupancy():  # type: ignore[attr-defined]
-            assert time.monotonic() < deadline, self.client.app.state.service.occupancy  # type: ignore[attr-defined]
+        while (left := service.occupancy).running or left.waiting or left.kv_usage:
+            assert time.monotonic() < deadline, left
             time.sleep(0.01)
         assert self.client.get("/health").status_code == 200
         assert self.client.get("/livez").status_code == 200
