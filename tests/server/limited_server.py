@@ -29,6 +29,7 @@ _CONTEXT = 1024
 NAME = "my-model"
 MOST_TOKENS = 3
 MOST_SEQUENCES = 3
+LAST_TOKEN = 431  # of the vocabulary that the random model has
 
 _QUESTION = {"prompt": "What is the meaning of life?", "generate_kwargs": {"do_sample": False}}
 
@@ -78,5 +79,6 @@ def limited_server(folder: Path, wait_until_ready: Any) -> Iterator[LimitedServe
     )
     with TestClient(create_app(settings, load_engine), raise_server_exceptions=False) as client:
         wait_until_ready(client)
-        assert client.app.state.service.engine.info.has_tools  # type: ignore[attr-defined]
+        info = client.app.state.service.engine.info  # type: ignore[attr-defined]
+        assert (info.has_tools, info.vocabulary) == (True, LAST_TOKEN + 1)
         yield LimitedServer(client, folder, ask(client))

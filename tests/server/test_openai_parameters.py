@@ -9,6 +9,7 @@ import pytest
 from openai.types import Completion
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
+from server.limited_server import MOST_TOKENS, LimitedServer
 from server.random_model import END, END_OF_TEXT
 
 CHAT: dict[str, Any] = {"messages": [{"role": "user", "content": "What is the meaning of life?"}]}
@@ -125,6 +126,21 @@ def test_a_chat_without_a_limit_goes_as_far_as_the_server_lets_it(client: Any) -
 def test_a_completion_without_a_limit_has_16_tokens(client: Any) -> None:
     answer = _answer(client, "/v1/completions", temperature=0, ignore_eos=True)
     assert answer["usage"]["completion_tokens"] == 16
+
+
+def test_a_completion_without_a_limit_is_served_where_fewer_than_16_tokens_are_allowed(
+    limited: LimitedServer,
+) -> None:
+    answer = _answer(limited.client, "/v1/completions", temperature=0, ignore_eos=True)
+    assert answer["usage"]["completion_tokens"] == MOST_TOKENS
+
+
+def test_tokens_of_a_prompt_may_be_written_as_floats(client: Any) -> None:
+    path = "/v1/completions"
+    for prompt in ([77, 78], [[77, 78], "What is"]):
+        answer = _answer(client, path, **GREEDY | {"prompt": prompt})
+        floats = json.loads(json.dumps(prompt).replace("77", "77.0"))
+        assert _texts(answer) == _texts(_answer(client, path, **GREEDY | {"prompt": floats}))
 
 
 def test_the_older_name_of_the_limit_means_the_same(client: Any) -> None:

@@ -141,7 +141,7 @@ def completion_request(
             prompt,
             info,
             limits,
-            max_new_tokens=body.max_tokens or min(room, DEFAULT_COMPLETION_TOKENS),
+            max_new_tokens=body.max_tokens or min(room, limits.max_output_tokens, DEFAULT_COMPLETION_TOKENS),
             n=best_of,
             logprobs=body.logprobs is not None or best_of > (body.n or 1),
             top_logprobs=body.logprobs or 0,

@@ -8,7 +8,7 @@ from pydantic import Field, PlainValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from berth_inference.schemas.openai import OpenAIRequest
-from berth_inference.schemas.values import FewLikeliest, Flag, Positive, refused
+from berth_inference.schemas.values import FewLikeliest, Flag, Positive, integral, refused
 
 Prompt = str | tuple[int, ...]
 """Text, or token ids."""
@@ -16,31 +16,30 @@ Prompt = str | tuple[int, ...]
 
 def _prompts(value: Any) -> tuple[Prompt, ...]:
     """A text, a list of token ids, or a list of either."""
-    if isinstance(value, str) or _are_tokens(value):
-        value = [value]
-    if not isinstance(value, list):
-        raise PydanticCustomError("prompt_type", "must be a text, a list of token ids, or a list of either")
-    if not value:
+    one = _prompt(value)
+    if one is not None:
+        return (one,)
+    if value == []:
         raise PydanticCustomError("too_short", "must not be empty")
-    for item in value:
-        if not isinstance(item, str) and not _are_tokens(item):
-            raise PydanticCustomError(
-                "prompt_type", "must be a text, a list of token ids, or a list of either"
-            )
-    return tuple(item if isinstance(item, str) else tuple(item) for item in value)
+    found = [_prompt(item) for item in value] if isinstance(value, list) else [None]
+    prompts = tuple(prompt for prompt in found if prompt is not None)
+    if len(prompts) < len(found):
+        raise PydanticCustomError("prompt_type", "must be a text, a list of token ids, or a list of either")
+    return prompts
 
 
-def _are_tokens(value: Any) -> bool:
-    return (
-        isinstance(value, list)
-        and bool(value)
-        and all(isinstance(item, int) and not isinstance(item, bool) and 0 <= item < 2**31 for item in value)
-    )
+def _prompt(value: Any) -> Prompt | None:
+    if isinstance(value, str):
+        return value
+    tokens = tuple(map(integral, value)) if isinstance(value, list) else ()
+    if tokens and all(type(token) is int and 0 <= token < 2**31 for token in tokens):
+        return tokens
+    return None
 
 
 _TEXT_OR_TOKENS: list[dict[str, Any]] = [
     {"type": "string"},
-    {"type": "array", "items": {"type": "integer", "minimum": 0}, "minItems": 1},
+    {"type": "array", "items": {"type": "integer", "minimum": 0, "maximum": 2**31 - 1}, "minItems": 1},
 ]
 
 
@@ -59,7 +58,9 @@ class CompletionRequest(OpenAIRequest):
             }
         ),
     ] = Field(description="A text, a list of token ids, or a list of either, each answered by itself.")
-    max_tokens: Positive | None = Field(None, description="Most tokens of an answer. Not given: 16.")
+    max_tokens: Positive | None = Field(
+        None, description="Most tokens of an answer. Not given: 16, or the most that the server allows."
+    )
     best_of: Positive | None = Field(
         None, description="Make this many answers and return the n likeliest; not with stream. Not given: n."
     )

@@ -8,7 +8,7 @@ from pydantic import BeforeValidator, Field, PlainValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 
-def _integral(value: Any) -> Any:
+def integral(value: Any) -> Any:
     """200.0 is an integer in JSON, whichever way a client's language printed it."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
@@ -28,7 +28,7 @@ def _early_stopping(value: Any) -> bool | Literal["never"] | None:
     raise PydanticCustomError("bool_type", "must be true, false or 'never'")
 
 
-_INTEGRAL = BeforeValidator(_integral)
+_INTEGRAL = BeforeValidator(integral)
 
 # Bounds come before the validator: behind it, they are left out of the JSON schema.
 Positive = Annotated[int, Field(strict=True, ge=1), _INTEGRAL]
