@@ -22,15 +22,20 @@ SECONDS = 20  # for one answer of a few tokens, on a machine that does much else
 
 _LENGTHS = ("max_tokens", "max_completion_tokens", "max_new_tokens")
 _COUNTS = ("n", "best_of", "num_return_sequences", "num_beams")
-_SOURCES = ("prompt", "formatted_prompt", "messages")
 
-# What the page cannot tell, because it depends on the model and on the server's settings. Without it, most cases
-# would be refused before anything else of them is looked at.
+# What the page cannot tell, because it depends on the model, on the server's settings or on other arguments. Without
+# it, most cases would be refused before anything else of them is looked at.
 _NARROWER: dict[str, dict[str, Any]] = {
-    "model": {"enum": [NAME]},
-    **{name: {"maximum": MOST_TOKENS} for name in _LENGTHS},
-    **{name: {"maximum": MOST_SEQUENCES} for name in _COUNTS},
+    "model": {"enum": [NAME, None]},
+    "content": {"type": ["string", "array"]},
+    "role": {"not": {"const": "tool"}},
+    "input_variables": {"enum": [{}, None]},
+    **{name: {"anyOf": [{"maximum": MOST_TOKENS}, {"type": "null"}]} for name in _LENGTHS},
+    **{name: {"anyOf": [{"maximum": MOST_SEQUENCES}, {"type": "null"}]} for name in _COUNTS},
 }
+_GIVEN = {"type": ["string", "array"]}
+_ONE_OF = (("prompt", "formatted_prompt", "messages"), ("max_completion_tokens", "max_tokens"))
+_OF_SOME_ROLES = ("tool_calls", "tool_call_id")
 
 # Which arguments go together no schema says, and two errors of the server are documented.
 _UNCHECKED = [positive_data_acceptance, not_a_server_error]
@@ -46,24 +51,43 @@ def _load_page() -> Any:
 
 
 def _narrowed(page: dict[str, Any]) -> dict[str, Any]:
-    """With what this one server allows, and with one schema for each way to send a prompt."""
+    """With what this one server allows, and with a schema for each way to say the same."""
     page = _with_short_examples(page)
     schemas = page["components"]["schemas"]
-    for name, schema in list(schemas.items()):
-        properties = schema.get("properties", {})
-        for argument in _NARROWER.keys() & properties:
-            narrower = {"anyOf": [_NARROWER[argument], {"type": "null"}]}
-            properties[argument] = {"allOf": [properties[argument], narrower]}
-        sources = [source for source in _SOURCES if source in properties]
-        if len(sources) > 1:
-            schemas[name] = {"anyOf": [_with_one_source(schema, source) for source in sources]}
+    for name, schema in schemas.items():
+        if name.endswith(("Request", "Kwargs", "Message")):
+            schemas[name] = _narrowed_schema(schema)
     return page
 
 
-def _with_one_source(schema: dict[str, Any], source: str) -> dict[str, Any]:
-    properties = schema["properties"]
-    kept = {name: value for name, value in properties.items() if name == source or name not in _SOURCES}
-    return {**schema, "properties": kept, "required": [source]}
+def _narrowed_schema(schema: dict[str, Any]) -> dict[str, Any]:
+    properties = {
+        name: {"allOf": [value, _NARROWER[name]]} if name in _NARROWER else value
+        for name, value in schema["properties"].items()
+        if name not in _OF_SOME_ROLES
+    }
+    required = [*schema.get("required", ()), *({"content"} & properties.keys())]
+    variants = [properties]
+    for names in _ONE_OF:
+        found = [name for name in names if name in properties]
+        variants = [
+            {name: value for name, value in variant.items() if name == chosen or name not in found}
+            for variant in variants
+            for chosen in found or [""]
+        ]
+    return {
+        "anyOf": [
+            {
+                **schema,
+                "properties": {
+                    name: {"allOf": [value, _GIVEN]} if name in _ONE_OF[0] else value
+                    for name, value in variant.items()
+                },
+                "required": sorted({*required, *(variant.keys() & set(_ONE_OF[0]))}),
+            }
+            for variant in variants
+        ]
+    }
 
 
 def _with_short_examples(value: Any) -> Any:

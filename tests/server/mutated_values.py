@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from server.limited_server import MOST_SEQUENCES, MOST_TOKENS, NAME
+from server.limited_server import LAST_TOKEN, MOST_SEQUENCES, MOST_TOKENS, NAME
 
 ODD_TEXTS = (
     "",
@@ -82,7 +82,7 @@ _LENGTH = (-1, 0, 1, MOST_TOKENS, MOST_TOKENS + 1, 255, 256, 2**31, 2**63, 3.0)
 _COUNT = (-1, 0, 1, MOST_SEQUENCES, MOST_SEQUENCES + 1, 2**31, 2.0)
 _FEW = (-1, 0, 1, 20, 21)
 _SIZE = (-1, 0, 1, 3, 2**31, 2**63)
-_TOKEN = (-1, 0, 3, 500, 511, 512, 2**31, 2**63, [], [0, 511], [2**31])
+_TOKEN = (-1, 0, 3, LAST_TOKEN, LAST_TOKEN + 1, 2**31, 2**63, [], [0, LAST_TOKEN], [2**31])
 
 BOUNDS: dict[str, tuple[Any, ...]] = {
     **dict.fromkeys(("top_p", "min_p", "typical_p"), _PROBABILITY),
@@ -93,11 +93,19 @@ BOUNDS: dict[str, tuple[Any, ...]] = {
     **dict.fromkeys(("logprobs", "top_logprobs"), _FEW),
     **dict.fromkeys(("no_repeat_ngram_size", "encoder_no_repeat_ngram_size"), _SIZE),
     **dict.fromkeys(("eos_token_id", "pad_token_id", "forced_bos_token_id", "forced_eos_token_id"), _TOKEN),
-    "stop_token_ids": ([0], [511], [512], [2**63], [1] * 256, [1] * 257),
-    "tokens": ([], [0], [511], [512], [2**31], [2**63], [-1], [1] * 20_000),
-    "bad_words_ids": ([], [[]], [[0]], [[511]], [[512]], [[token] for token in range(300)], [[1]] * 1025),
+    "stop_token_ids": ([0], [LAST_TOKEN], [LAST_TOKEN + 1], [2**63], [1] * 256, [1] * 257),
+    "tokens": ([], [0], [LAST_TOKEN], [LAST_TOKEN + 1], [2**31], [2**63], [-1], [1] * 20_000),
+    "bad_words_ids": (
+        [],
+        [[]],
+        [[0]],
+        [[LAST_TOKEN]],
+        [[LAST_TOKEN + 1]],
+        [[token] for token in range(LAST_TOKEN + 1)],
+        [[1]] * 1025,
+    ),
     "temperature": (-0.001, 0, 1e-9, 0.0009, 0.001, 100, 100.1),
-    "top_k": (-2, -1, 0, 1, 511, 512, 2**31, 2**63, 10**30),
+    "top_k": (-2, -1, 0, 1, LAST_TOKEN, LAST_TOKEN + 1, 2**31, 2**63, 10**30),
     "repetition_penalty": (0, 0.009, 0.01, 100, 101),
     "length_penalty": (-10.1, -10, 0, 10, 10.1),
     "diversity_penalty": (-0.1, 0, 100, 100.1),
@@ -110,14 +118,26 @@ BOUNDS: dict[str, tuple[Any, ...]] = {
         {},
         {"0": 100},
         {"0": 100.1},
-        {"511": -100},
-        {"512": 0},
+        {f"{LAST_TOKEN}": -100},
+        {f"{LAST_TOKEN + 1}": 0},
         {"999999999": 1},
         {"-1": 1},
         {"a": 1},
     ),
     "model": (NAME, NAME + " ", "", "x" * 512, "x" * 513),
-    "prompt": ("", [], [0], [511], [512], [2**31], [[]], [[0], [512]], ["", "a"], "sheep " * 300, ["a"] * 40),
+    "prompt": (
+        "",
+        [],
+        [0],
+        [LAST_TOKEN],
+        [LAST_TOKEN + 1],
+        [2**31],
+        [[]],
+        [[0], [LAST_TOKEN + 1]],
+        ["", "a"],
+        "sheep " * 300,
+        ["a"] * 40,
+    ),
     "response_format": (
         {"type": "json_schema"},
         {"type": "json_schema", "json_schema": {"schema": {}}},

@@ -10,12 +10,12 @@ from server.api_page import OPENAI, Asked, each_operation
 from server.limited_server import LimitedServer
 
 asked = Asked()
-globals().update(each_operation(OPENAI, asked, 360))
+globals().update(each_operation(OPENAI, asked, 300))
 
 
 def test_enough_was_asked_and_enough_was_served() -> None:
     assert asked.operations.total() >= 2_000
-    assert asked.statuses[200] >= 300
+    assert asked.statuses[200] >= 600
     assert asked.operations.keys() == set(OPENAI)
 
 
