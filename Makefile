@@ -27,8 +27,10 @@ local: install ## Start the embedded control plane and operator, and stay up
 	@$(BIN)/berth local
 
 # Three workers on two cores: much of the time goes by in waiting for processes that start.
-test: install ## Run every test that this machine can run
-	@$(BIN)/pytest -n 3 --dist loadfile
+PYTEST := $(BIN)/pytest -n 3 --dist loadfile
+
+test: install ## Run every test that takes no minutes
+	@$(PYTEST) -m "not thorough"
 
 lint: install ## Style, types and import contracts
 	@$(BIN)/ruff check .
@@ -36,7 +38,8 @@ lint: install ## Style, types and import contracts
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
 
-check: lint test ## What CI runs: lint, then every test
+check: lint ## What CI runs: lint, then every test that this machine can run
+	@$(PYTEST)
 
 format: install ## Format the code and fix what ruff can
 	@$(BIN)/ruff format .

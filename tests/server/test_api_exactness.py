@@ -12,6 +12,8 @@ from transformers import LogitsProcessor
 
 from server.random_model import END, END_OF_TEXT
 
+pytestmark = pytest.mark.thorough
+
 REQUESTS = 100
 
 PROMPTS = (

@@ -6,9 +6,13 @@ ones that the page allows or does not. With those of OpenAI's routes they are 5,
 
 from __future__ import annotations
 
+import pytest
+
 from berth_inference.authentication import OPEN_PATHS
 from server.api_page import OTHERS, PAGE, Asked, each_operation
 from server.limited_server import LimitedServer
+
+pytestmark = pytest.mark.thorough
 
 asked = Asked()
 globals().update(each_operation(OTHERS, asked, 340))

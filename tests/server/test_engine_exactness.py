@@ -11,6 +11,8 @@ from berth_inference.engine.batch.engine import BatchEngine, BatchSettings
 from server.engine_requests import answered_in_random_order, expected, random_request
 from server.model_zoo import ARCHITECTURES, make_model, make_pipeline
 
+pytestmark = pytest.mark.thorough
+
 REQUESTS_PER_MODEL = 48  # more than 500 over all of them
 
 

@@ -22,6 +22,8 @@ from berth_inference.engine.batch.runner import Runner
 from berth_inference.engine.batch.scheduler import Regime
 from server.model_zoo import ARCHITECTURES, CONTEXT, VOCABULARY, make_model, make_pipeline
 
+pytestmark = pytest.mark.thorough
+
 NOT_FUSED = {"gpt-neox", "falcon", "falcon-alibi", "bloom"}
 # Configurations that make a difference to a layer beside those of the zoo.
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {

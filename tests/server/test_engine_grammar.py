@@ -29,6 +29,8 @@ from server.engine_requests import answered, expected
 from server.model_zoo import make_model, make_pipeline
 from server.random_model import END_OF_TEXT
 
+pytestmark = pytest.mark.thorough
+
 TINY_CHAT = Path(str(files("berth_inference") / "models" / "tiny-chat"))
 PROMPT = tuple(range(10, 20))
 SEEDS = range(20)

@@ -13,6 +13,8 @@ from berth_inference.engine.batch.engine import BatchEngine, BatchSettings
 from server.engine_requests import answered, expected
 from server.model_zoo import VOCABULARY, make_model, make_pipeline
 
+pytestmark = pytest.mark.thorough
+
 # bfloat16 has 8 bits of precision, so each rounding moves a logit by up to 1/256 of its size; a few
 # of them add up over the layers of a small model.
 _ROUNDING = 4 / 256

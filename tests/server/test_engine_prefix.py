@@ -20,6 +20,8 @@ from berth_inference.errors import BerthError
 from server.engine_requests import answered, answered_in_random_order, expected, random_sampling
 from server.model_zoo import ARCHITECTURES, ORIGINAL_CONTEXT, VOCABULARY, make_model, make_pipeline
 
+pytestmark = pytest.mark.thorough
+
 REQUESTS_PER_MODEL = 12
 SYSTEM = tuple(range(3, 3 + 2 * BLOCK))
 

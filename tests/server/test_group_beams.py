@@ -23,6 +23,8 @@ from server.engine_requests import answered, expected
 from server.group_beam_reference import group_beam_search, random_group_request
 from server.model_zoo import ARCHITECTURES, END, make_model, make_pipeline, pin
 
+pytestmark = pytest.mark.thorough
+
 REQUESTS_PER_MODEL = 12
 RECORDED = json.loads((Path(__file__).parent / "group_beams_recorded.json").read_text())
 

@@ -13,6 +13,8 @@ import pytest
 from server.limited_server import LimitedServer
 from server.mutated_bodies import Mutant, mutants
 
+pytestmark = pytest.mark.thorough
+
 SEED = 20260
 CHUNK = 200
 AT_ONCE = 8

@@ -6,8 +6,12 @@ ones that the page allows or does not. With those of the other routes they are 5
 
 from __future__ import annotations
 
+import pytest
+
 from server.api_page import OPENAI, Asked, each_operation
 from server.limited_server import LimitedServer
+
+pytestmark = pytest.mark.thorough
 
 asked = Asked()
 globals().update(each_operation(OPENAI, asked, 300))

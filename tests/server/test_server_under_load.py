@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 # Several servers are started here, and on a busy machine each start takes long.
-pytestmark = pytest.mark.timeout(180)
+pytestmark = [pytest.mark.timeout(180), pytest.mark.thorough]
 
 ROOT = Path(__file__).parents[2]
 
