@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import subprocess
+from collections.abc import Iterator
 from typing import Any
 
 import openai
@@ -231,6 +233,16 @@ class TestLangChain:
 
 @pytest.mark.filterwarnings("ignore")  # the client's own, at its import and of its models
 class TestLiteLLM:
+    @pytest.fixture(autouse=True)
+    def _closed_loop(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+        """It asks for the thread's event loop, and would leave one behind that nobody closes."""
+        monkeypatch.setenv("LITELLM_LOCAL_MODEL_COST_MAP", "True")  # or it looks for prices on the network
+        loop = asyncio.new_event_loop()
+        asyncio.set_event_loop(loop)
+        yield
+        asyncio.set_event_loop(None)
+        loop.close()
+
     def _complete(self, tiny_chat: TinyChat, **arguments: Any) -> Any:
         import litellm
 

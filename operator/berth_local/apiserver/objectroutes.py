@@ -1,6 +1,7 @@
 """Requests about objects: one function per verb."""
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 from aiohttp import web
 
@@ -108,10 +109,11 @@ async def _watch(context: Context, request: web.Request, target: Target) -> web.
     wanted = form(request.headers.get("Accept", "*/*"))
     watch = Watch(context.store, target.resource, target.namespace, request.query, wanted, target.name)
     response = web.StreamResponse(headers={"Content-Type": JSON})
-    await response.prepare(request)
-    async for lines in watch.lines(context.closing):
-        await response.write(lines)
-    await response.write_eof()
+    with suppress(ConnectionResetError):  # whoever watched has gone
+        await response.prepare(request)
+        async for lines in watch.lines(context.closing):
+            await response.write(lines)
+        await response.write_eof()
     return response
 
 
