@@ -100,3 +100,17 @@ def test_text_is_told_as_soon_as_no_stop_string_can_begin_in_it() -> None:
         "",
         "</b>",
     ]
+
+
+@pytest.mark.parametrize(
+    ("text", "stops", "left"),
+    [
+        pytest.param("caa", ["a", "caa"], "c", id="the one that is complete first ends the text"),
+        pytest.param("xab", ["b", "ab"], "x", id="of two that are complete at once, the longer"),
+        pytest.param("abc", ["z"], "abc", id="none"),
+    ],
+)
+def test_which_stop_string_ends_a_text(text: str, stops: list[str], left: str) -> None:
+    assert cut(text, stops) == left
+    passing = StopFilter(stops)
+    assert "".join([*map(passing.add, text), passing.end()]) == left

@@ -6,9 +6,12 @@ from collections.abc import Sequence
 
 
 def cut(text: str, stops: Sequence[str]) -> str:
-    """The text before the first of the strings in it; all of it where none is."""
-    found = [at for at in (text.find(stop) for stop in stops) if at >= 0]
-    return text[: min(found)] if found else text
+    """The text before the string that is complete first, the longest of several; all of it where none is.
+
+    That one ends a generation, whatever else would have become complete later.
+    """
+    found = [(at + len(stop), at) for stop in stops if (at := text.find(stop)) >= 0]
+    return text[: min(found)[1]] if found else text
 
 
 class StopFilter:
