@@ -19,6 +19,7 @@ from starlette.types import Receive, Scope, Send
 from benchmarks.http_overhead.stub_engine import MODEL, load_stub
 from berth_inference.app import create_app
 from berth_inference.logs import configure_logs
+from berth_inference.processor import share_the_cores
 from berth_inference.server import http_config
 from berth_inference.settings import Settings
 
@@ -42,6 +43,7 @@ def main() -> None:
     parser.add_argument("--port", type=int, required=True)
     port = parser.parse_args().port
     configure_logs("text")
+    share_the_cores()
     app = create_app(Settings(model=MODEL), load_stub)
     floor = Starlette(routes=[Route("/floor", _floor, methods=["POST"])])
 

@@ -15,6 +15,7 @@ from prometheus_client.registry import Collector
 
 from berth_inference.engine.interface import Occupancy
 from berth_inference.errors import ErrorKind
+from berth_inference.token_metrics import TokenMetrics
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 """The one format that is spoken: in OpenMetrics the library replaces the colons of names."""
@@ -58,9 +59,6 @@ class Metrics:
         self.prompt_tokens = counter(
             "vllm:prompt_tokens", "Tokens of prompts that were read", "model_name"
         ).labels(model)
-        self.generation_tokens = counter(
-            "vllm:generation_tokens", "Tokens that were generated", "model_name"
-        ).labels(model)
         finished = counter(
             "vllm:request_success", "Requests that the engine has ended", "model_name", "finished_reason"
         )
@@ -68,9 +66,8 @@ class Metrics:
         self.first_token = histogram(
             "time_to_first_token_seconds", "From the request to its first token", _FIRST_TOKEN
         )
-        self.inter_token = histogram(
-            "inter_token_latency_seconds", "Between two tokens of a sequence", _INTER_TOKEN
-        )
+        self.tokens = TokenMetrics(model, _INTER_TOKEN)
+        self.registry.register(self.tokens)
         self.request = histogram(
             "e2e_request_latency_seconds", "From the request to its last token", _REQUEST
         )

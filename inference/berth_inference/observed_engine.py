@@ -111,11 +111,11 @@ class _Observation:
             self._first(now)
         last = self._last.get(sequence)
         if last is not None:
-            self._metrics.inter_token.observe(now - last)
+            self._metrics.tokens.between(now - last)
         self._last[sequence] = now
         self._tokens += count
         self._record.output_tokens += count
-        self._metrics.generation_tokens.inc(count)
+        self._metrics.tokens.generated += count
 
     def _first(self, now: float) -> None:
         waited = now - self._submitted

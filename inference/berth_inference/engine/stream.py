@@ -63,7 +63,8 @@ class EventStream:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._mailbox = _mailboxes.setdefault(loop, _Mailbox())
-        self._events: asyncio.Queue[Event | BerthError] = asyncio.Queue()
+        self._events: deque[Event | BerthError] = deque()
+        self._arrived = asyncio.Event()
         self._cancelled = threading.Event()
         self.observer: Callable[[Event | BerthError], None] | None = None
         """Told of every event on the loop's thread, also of those that the consumer does not stay for."""
@@ -89,13 +90,17 @@ class EventStream:
 
     def deliver(self, event: Event | BerthError) -> None:
         """What has been published arrives, on the loop's thread."""
-        self._events.put_nowait(event)
+        self._events.append(event)
+        self._arrived.set()
         if self.observer is not None:
             self.observer(event)
 
     async def __aiter__(self) -> AsyncIterator[Event]:
         while True:
-            event = await self._events.get()
+            if not self._events:
+                self._arrived.clear()
+                await self._arrived.wait()
+            event = self._events.popleft()
             if isinstance(event, BerthError):
                 raise event
             yield event

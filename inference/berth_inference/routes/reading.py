@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -29,18 +30,20 @@ class Gathering:
     """The sequences of one stream, from its events."""
 
     def __init__(self) -> None:
-        self._sequences: dict[int, GeneratedSequence] = {}
+        self._sequences: defaultdict[int, GeneratedSequence] = defaultdict(GeneratedSequence)
 
     def add(self, event: Event) -> None:
         """Take the next event in."""
         match event:
             case TokenEvent():
-                sequence = self._sequences.setdefault(event.sequence, GeneratedSequence())
+                sequence = self._sequences[event.sequence]
                 sequence.token_ids += event.token_ids
-                sequence.logprobs += event.logprobs or ()
-                sequence.top_logprobs += event.top_logprobs or ()
+                if event.logprobs:
+                    sequence.logprobs += event.logprobs
+                if event.top_logprobs:
+                    sequence.top_logprobs += event.top_logprobs
             case SequenceFinished():
-                self._sequences.setdefault(event.sequence, GeneratedSequence()).reason = event.reason
+                self._sequences[event.sequence].reason = event.reason
             case Finished():
                 pass
 
