@@ -100,7 +100,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--limit", type=float, default=300, help="seconds for one workload on one server, then it is cut"
     )
-    parser.add_argument("--llama-python", help="an interpreter with llama-cpp-python and gguf, for llama.cpp")
+    parser.add_argument("--llama-python", help="an interpreter with xllamacpp and gguf, for llama.cpp")
     parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()) / "berth-benchmark")
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)

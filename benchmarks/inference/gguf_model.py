@@ -51,8 +51,14 @@ def convert(folder: Path, file: Path) -> None:
     writer.add_rope_dimension_count(size)
     writer.add_rope_freq_base((config.get("rope_parameters") or config)["rope_theta"])
     writer.add_vocab_size(config["vocab_size"])
-    # Prompts come as token ids, and answers go out as such.
-    writer.add_tokenizer_model("no_vocab")
+    # Prompts come as token ids, so that the words are only what answers are told in.
+    writer.add_tokenizer_model("llama")
+    writer.add_token_list([f"\u2581w{token}" for token in range(config["vocab_size"])])
+    writer.add_token_scores([0.0] * config["vocab_size"])
+    writer.add_token_types([gguf.TokenType.NORMAL] * config["vocab_size"])
+    writer.add_eos_token_id(config["eos_token_id"])
+    writer.add_bos_token_id(config["bos_token_id"])
+    writer.add_add_bos_token(False)
     for name, stored, values in _tensors(folder):
         _, kind, file_type = _TYPES[stored]
         target = _target(name)

@@ -69,7 +69,7 @@ KINDS = {
         Kind("pipeline", "a pipeline behind thread-pool endpoints", "/chat", _chat_body, streams=False),
         Kind("continuous", "transformers' continuous batching", "/chat", _chat_body, streams=False),
         Kind("serve", "transformers serve --continuous-batching", _COMPLETIONS, _serve_body),
-        Kind("llama.cpp", "llama.cpp's batched decoding", _COMPLETIONS, _berth_body),
+        Kind("llama.cpp", "llama.cpp's own server", _COMPLETIONS, _berth_body),
     )
 }
 
@@ -90,9 +90,9 @@ def why_skipped(name: str, weights: Weights) -> str | None:
         return f"transformers serve needs {', '.join(missing)}" if missing else None
     if name == "llama.cpp":
         if weights.llama_python is None:
-            return "give an interpreter that has llama-cpp-python and gguf with --llama-python"
+            return "give an interpreter that has xllamacpp and gguf with --llama-python"
         tried = subprocess.run(
-            [weights.llama_python, "-c", "import llama_cpp, gguf"], capture_output=True, text=True
+            [weights.llama_python, "-c", "import xllamacpp, gguf"], capture_output=True, text=True
         )
         lines = tried.stderr.strip().splitlines()
         return f"{weights.llama_python}: {lines[-1] if lines else 'fails'}" if tried.returncode else None
