@@ -39,11 +39,6 @@ class Outcome:
     detail: str = ""
 
 
-# The server's default limit. It answers a larger body before it has read it, and closes the connection; what the
-# client still sends then can take the answer away from it.
-_REFUSED_UNREAD = 4 * 2**20
-
-
 async def send(session: aiohttp.ClientSession, plan: Plan) -> Outcome:
     """Ask, and judge the answer. Never raises for what the server does."""
     try:
@@ -54,8 +49,6 @@ async def send(session: aiohttp.ClientSession, plan: Plan) -> Outcome:
             return Outcome(plan, What.CANCELLED)
         return Outcome(plan, What.LOST, f"no answer in {_HUNG_SECONDS:.0f} s")
     except aiohttp.ClientError as error:
-        if len(plan.content) > _REFUSED_UNREAD:
-            return Outcome(plan, What.REFUSED, "cut off")
         return Outcome(plan, What.LOST, f"{type(error).__name__}: {error}")
 
 

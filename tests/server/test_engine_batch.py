@@ -23,7 +23,7 @@ from berth_inference.engine import (
     SequenceFinished,
     TokenEvent,
 )
-from berth_inference.engine.batch import engine as engine_module
+from berth_inference.engine.batch import intake
 from berth_inference.engine.batch.choice import choice
 from berth_inference.engine.batch.engine import BatchEngine, BatchSettings
 from berth_inference.errors import BerthError, ErrorKind
@@ -441,7 +441,7 @@ async def test_whatever_a_request_makes_fail_it_fails_alone(
             raise error
         return replace(found, processors=[Raises(error)])
 
-    monkeypatch.setattr(engine_module, "choice", ill)
+    monkeypatch.setattr(intake, "choice", ill)
     async with running() as engine:
         healthy = asyncio.create_task(answered(engine, request(12)))
         with pytest.raises(BerthError) as raised:

@@ -169,3 +169,13 @@ def _busy(url: str) -> bool:
     except httpx2.TimeoutException:
         return True
     return False
+
+
+def test_an_upload_over_the_limit_gets_its_answer_even_if_the_client_sends_all_of_it_first(
+    server: RunningServer,
+) -> None:
+    upload = b" " * 30_000_000
+    for _ in range(5):
+        answer = httpx2.post(f"{server.url}/chat", content=upload, timeout=60)
+        assert answer.status_code == 413
+        assert answer.json()["code"] == "request_too_large"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import logging
 import queue
 import threading
 import time
@@ -13,40 +12,26 @@ from typing import Any
 
 import torch
 
-from berth_inference.engine.batch.choice import choice
+from berth_inference.engine.batch.capacity import check_size
 from berth_inference.engine.batch.forward_lock import ForwardLock
-from berth_inference.engine.batch.fusion import fuse
-from berth_inference.engine.batch.job import Job, new_rows
-from berth_inference.engine.batch.lanes import Lane, LaneRule
+from berth_inference.engine.batch.intake import Intake
+from berth_inference.engine.batch.lanes import Lane
 from berth_inference.engine.batch.loop import Batches
 from berth_inference.engine.batch.memory import budget_cells
-from berth_inference.engine.batch.packed_linear import pack
 from berth_inference.engine.batch.prefix_cache import PrefixCache
-from berth_inference.engine.batch.rope import RopeRegimes
+from berth_inference.engine.batch.preparation import prepare
 from berth_inference.engine.batch.runner import Runner
 from berth_inference.engine.batch.sampler import Sampler
-from berth_inference.engine.batch.scheduler import BatchLimits, Demand, Scheduler
-from berth_inference.engine.batch.self_test import why_not_batchable
+from berth_inference.engine.batch.scheduler import BatchLimits, Scheduler
 from berth_inference.engine.codec import TokenizerCodec
 from berth_inference.engine.constraint import check_combination
-from berth_inference.engine.failures import (
-    broken,
-    cannot_be_applied,
-    is_out_of_memory,
-    out_of_memory,
-    shutting_down,
-    too_late,
-    unfinished,
-)
+from berth_inference.engine.failures import shutting_down, too_late, unfinished
 from berth_inference.engine.grammar import Grammar
 from berth_inference.engine.interface import ModelInfo, Occupancy
-from berth_inference.engine.observer import StopStrings
 from berth_inference.engine.pipeline import PipelineEngine
 from berth_inference.engine.request import GenerationRequest
 from berth_inference.engine.stream import EventStream
-from berth_inference.errors import BerthError, ErrorKind, invalid
-
-_log = logging.getLogger(__name__)
+from berth_inference.errors import BerthError, ErrorKind
 
 # Seconds that close() waits for the step under way, as the other lane does.
 _CLOSE_SECONDS = 5.0
@@ -81,22 +66,12 @@ class BatchEngine:
         self._model = pipeline.model.eval()
         self._exclusive = PipelineEngine(pipeline, names=names, max_queued=settings.max_queued)
         self._settings = settings
-        rope = RopeRegimes(self._model)
-        whole = fuse(self._model, rope)
-        if whole is not None:
-            _log.info("this model runs through the library's own layers: %s", whole)
-        layers = pack(self._model)
-        if layers:
-            _log.info("%d linear layers are packed for this processor", layers)
         self._forwards = ForwardLock()
-        self._forwards.guard(self._model)
-        problem = why_not_batchable(self._model, rope)
-        if problem is not None:
-            _log.warning("this model's requests run one at a time: %s", problem)
-        self._lanes = LaneRule(batchable=problem is None, rope=rope)
+        self._lanes = prepare(self._model, self._forwards)
+        rope, batchable = self._lanes.rope, self._lanes.batchable
         limits = BatchLimits(
             max_rows=settings.max_rows,
-            cells=budget_cells(self._model, settings.kv_bytes) if problem is None else 0,
+            cells=budget_cells(self._model, settings.kv_bytes) if batchable else 0,
             step_tokens=settings.step_tokens,
             boundary=rope.boundary if rope.batches_long else None,
         )
@@ -109,6 +84,7 @@ class BatchEngine:
             self._prefixes,
             self._close_stream,
         )
+        self._intake = Intake(self._model, self.codec, self._exclusive.grammars)
         self._keys = itertools.count()
         self._inbox: queue.SimpleQueue[tuple[int, GenerationRequest, EventStream, float | None] | None]
         self._inbox = queue.SimpleQueue()
@@ -160,7 +136,7 @@ class BatchEngine:
         """Queue a request. Raises `BerthError` when draining, when too many wait, or if it never fits."""
         check_combination(request)
         exclusive = self._lanes.lane(request) is Lane.EXCLUSIVE
-        self._check_size(request, exclusive=exclusive)
+        check_size(request, self._scheduler, exclusive=exclusive)
         if exclusive:
             return self._submit_exclusive(request)
         key = next(self._keys)
@@ -187,28 +163,6 @@ class BatchEngine:
         if self._settings.deadline is not None:
             asyncio.get_running_loop().call_later(self._settings.deadline, _expire, stream)
         return stream
-
-    def _check_size(self, request: GenerationRequest, *, exclusive: bool) -> None:
-        """Whether it could run on an empty server. What a model keeps that cannot be batched is not known."""
-        limits, demand = self._scheduler.limits, _demand(0, request)
-        if exclusive:
-            rows = max(request.n, request.sampling.num_beams)
-            if not limits.cells or rows * demand.total <= limits.cells:
-                return
-            what = f"{rows} {'beams' if request.sampling.num_beams > 1 else 'sequences'}"
-        else:
-            if request.n > limits.max_rows:
-                raise invalid(
-                    "n", f"is {request.n}; this server runs at most {limits.max_rows} sequences at once."
-                )
-            if self._scheduler.fits_alone(demand):
-                return
-            what = f"{request.n} sequences"
-        raise invalid(
-            "max_new_tokens",
-            f"asks for up to {demand.total} tokens (prompt and answer) in {what}, but this "
-            f"server's memory holds {limits.cells} tokens in all: ask for less.",
-        )
 
     def warm_up(self) -> None:
         """Produce one token, which reads every weight into memory. Raises what the model raises."""
@@ -266,51 +220,14 @@ class BatchEngine:
             if item is None:
                 return False
             key, request, stream, deadline = item
-            job = self._job(key, request, stream)
-            if job is not None:
-                self._batches.add(job, deadline)
-
-    def _job(self, key: int, request: GenerationRequest, stream: EventStream) -> Job | None:
-        """None if it cannot be made, which the stream has then been told: whatever it is, the others go on."""
-        try:
-            return Job(
-                key=key,
-                request=request,
-                stream=stream,
-                choice=choice(request, self._model, self._exclusive.grammars),
-                stop=StopStrings(self.codec, request.stop),
-                generator=_generator(request.seed, self._model.device),
-                rows=new_rows(request),
-                stop_tokens=frozenset(request.stop_token_ids),
-            )
-        except Exception as error:
-            stream.publish(_refusal(error))
-            self._close_stream(key)
-            return None
-
-
-def _generator(seed: int | None, device: torch.device) -> torch.Generator | None:
-    return None if seed is None else torch.Generator(device).manual_seed(seed)
-
-
-def _refusal(error: Exception) -> BerthError:
-    if isinstance(error, BerthError):
-        return error
-    if is_out_of_memory(error):
-        _log.error("out of memory in taking a request in: lower --kv-memory, or raise the limit")
-        return out_of_memory()
-    if isinstance(error, ValueError | TypeError | RuntimeError | IndexError):
-        _log.info("a request's arguments were refused", exc_info=error)
-        return cannot_be_applied(error)
-    _log.error("taking a request in failed", exc_info=error)
-    return broken()
+            try:
+                self._batches.add(self._intake.job(key, request, stream), deadline)
+            except BerthError as error:
+                stream.publish(error)
+                self._close_stream(key)
 
 
 def _expire(stream: EventStream) -> None:
     """End a stream past its deadline; nobody reads it any more if it has ended by itself."""
     stream.publish(too_late())
     stream.cancel()
-
-
-def _demand(key: int, request: GenerationRequest) -> Demand:
-    return Demand(key=key, prompt=len(request.prompt), rows=request.n, new_tokens=request.max_new_tokens)
