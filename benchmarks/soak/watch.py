@@ -21,6 +21,9 @@ _QUIET_SECONDS = 30.0
 # In which a server that is alive reports its tasks.
 _REPORT_SECONDS = 10.0
 
+# Workers that asyncio's pool starts when it first needs so many at once, and keeps.
+_POOL = min(32, (os.cpu_count() or 1) + 4)
+
 _GAUGES = ("vllm:num_requests_running", "vllm:num_requests_waiting", "vllm:kv_cache_usage_perc")
 
 
@@ -79,7 +82,7 @@ def more_than(before: Holdings, after: Holdings) -> list[str]:
     found = []
     if len(after.tasks) > len(before.tasks):
         found.append(f"{len(after.tasks)} tasks after {len(before.tasks)}: {', '.join(after.tasks)}")
-    if after.threads > before.threads:
+    if after.threads > before.threads + _POOL:
         found.append(f"{after.threads} threads after {before.threads}")
     if after.files > before.files:
         found.append(f"{after.files} open files after {before.files}")
