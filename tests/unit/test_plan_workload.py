@@ -139,18 +139,20 @@ def test_preferred_nodes_are_preferred_only() -> None:
     assert list(affinity) == ["preferredDuringSchedulingIgnoredDuringExecution"]
 
 
-def test_the_hub_token_comes_by_reference_only() -> None:
+def test_the_hub_token_comes_by_reference_only_and_to_what_downloads_alone() -> None:
     obj = workspace() | {
         "inference": {
             "preset": {"name": "llama-3.1-8b-instruct", "presetOptions": {"modelAccessSecret": "hub-token"}}
         }
     }
-    env = {item["name"]: item for item in container(obj)["env"]}
+    (fetch,) = pod_spec(obj)["initContainers"]
+    env = {item["name"]: item for item in fetch["env"]}
     assert env["HF_TOKEN"] == {
         "name": "HF_TOKEN",
         "valueFrom": {"secretKeyRef": {"name": "hub-token", "key": "HF_TOKEN"}},
     }
-    assert not any("hub-token" in argument for argument in container(obj)["args"])
+    assert "hub-token" not in str(fetch["args"])
+    assert "hub-token" not in str(container(obj))
 
 
 def test_a_private_image_runs_with_the_users_pull_secrets() -> None:
