@@ -8,6 +8,9 @@ from pathlib import Path
 
 from berth_inference.errors import LoadError, LoadFailure
 
+# Of a foreign text.
+_QUOTED_CHARACTERS = 300
+
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 NOT_WRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS)
 
@@ -56,7 +59,8 @@ def explained(error: BaseException, model: str, revision: str | None, *, has_tok
         return LoadError(
             f"the download of {what} was cut off again and again: check the network and the proxy"
         )
-    return LoadError(f"the download of {what} failed ({type(error).__name__}): see the log, and try again")
+    said = (str(error).strip().splitlines() or ["no message"])[0][:_QUOTED_CHARACTERS]
+    return LoadError(f"the download of {what} failed: {type(error).__name__}: {said}: try again")
 
 
 def _refused(status: int, what: str, *, has_token: bool) -> LoadError:

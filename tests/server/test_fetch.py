@@ -372,6 +372,34 @@ def test_fetched_weights_are_served_offline_and_nothing_is_written_to_them(
     assert hub.asked == asked
 
 
+def test_two_processes_that_share_a_cache_download_once(hub: FakeHub, tmp_path: Path) -> None:
+    hub.held = threading.Event()
+    environment = {"HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "home")}
+    first = fetching("--model", "acme/tiny", "--revision", COMMIT, **environment)
+    assert first.stderr is not None
+    assert any("progress is told" in line for line in first.stderr)
+    while WEIGHTS not in hub.downloaded:
+        assert first.poll() is None
+    second = fetching("--model", "acme/tiny", "--revision", COMMIT, **environment)
+    assert second.stderr is not None
+    assert any("waiting for another process" in line for line in second.stderr)
+    hub.held.set()
+    for process in (first, second):
+        _, said = process.communicate(timeout=60)
+        assert process.returncode == 0, said
+    assert hub.downloaded.count(WEIGHTS) == 1
+
+
+def test_an_error_that_nobody_foresaw_is_told_in_one_line_too(
+    hub: FakeHub, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise RuntimeError("a cosmic ray\nand more")
+
+    monkeypatch.setattr("huggingface_hub.file_download.http_get", fail)
+    assert "failed: RuntimeError: a cosmic ray: try again" in str(refused(hub, cache))
+
+
 def test_a_token_in_a_file_of_a_shared_cache_is_not_used(hub: FakeHub, tmp_path: Path) -> None:
     (tmp_path / "home").mkdir()
     (tmp_path / "home" / "token").write_text("hf_of_another_team")
