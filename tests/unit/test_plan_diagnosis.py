@@ -346,6 +346,46 @@ CASES: list[tuple[str, Observed, Reason, tuple[str, ...]]] = [
         Reason.ROLLOUT_BLOCKED,
         ('pod "ws-old-1"', "berth.dev/rollout: recreate", "goes on serving"),
     ),
+    (
+        "the claim of the weights does not exist",
+        observed(
+            pod(
+                scheduler='0/1 nodes are available: persistentvolumeclaim "models" not found. preemption: 0/1 nodes.'
+            )
+        ),
+        Reason.VOLUME_UNAVAILABLE,
+        ('persistentvolumeclaim "models" not found', "berth.dev/weights"),
+    ),
+    (
+        "the claim of the weights is bound to a volume of other nodes",
+        observed(
+            pod(scheduler="0/1 nodes are available: 1 node(s) had volume node affinity conflict."),
+            nodes=(node(),),
+        ),
+        Reason.VOLUME_UNAVAILABLE,
+        ("volume node affinity conflict", 'pod "ws-new-1"'),
+    ),
+    (
+        "the claim of the weights waits for a volume",
+        observed(pod(scheduler="0/1 nodes are available: pod has unbound immediate PersistentVolumeClaims.")),
+        Reason.VOLUME_UNAVAILABLE,
+        ("unbound immediate", "kubectl describe pvc"),
+    ),
+    (
+        "the node has no folder of the weights, which an Event tells",
+        observed(
+            pod(containerStatuses=[waits("PodInitializing")]),
+            events=events(
+                event(
+                    "FailedMount",
+                    'MountVolume.SetUp failed for volume "weights" : hostPath type check failed: '
+                    "/opt/kaito/models/m is not a directory",
+                )
+            ),
+        ),
+        Reason.VOLUME_UNAVAILABLE,
+        ("/opt/kaito/models/m is not a directory",),
+    ),
     # --- creation
     (
         "a quota is used up, which the ReplicaSet says",

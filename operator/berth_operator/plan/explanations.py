@@ -98,8 +98,9 @@ EXPLANATIONS: Final[dict[Reason, Explanation]] = {
         "`kubectl create secret docker-registry NAME ...` in the Workspace's namespace.",
     ),
     Reason.VOLUME_UNAVAILABLE: Explanation(
-        "A volume of the pod cannot be mounted.",
-        "A claim that is not bound, a volume attached to another node, a driver that fails; the message has its words.",
+        "A volume of the pod cannot be had or mounted.",
+        "A claim that does not exist or is not bound, a node's folder that does not exist, a volume attached to "
+        "another node, a driver that fails; the message has its words.",
         "Put right what they name; the kubelet tries again by itself.",
     ),
     Reason.IMAGE_NOT_FOUND: Explanation(
