@@ -107,17 +107,26 @@ class _Download:
 
     def folder(self) -> Path:
         """The model's folder. Raises LoadError, and whatever the library raises."""
-        commit = self._revision or ""
-        if _COMMIT.fullmatch(commit) and is_known_intact(self._repository, commit):
-            return self._repository / "snapshots" / commit
+        if (done := self._pinned()) is not None:
+            return done
         try:
             with lease(self._repository, self._progress):
                 _remove_leftovers(self._repository)
                 return self._ask_the_hub()
         except OSError as error:
+            # Who was stopped for so long that its lease was lost finds its files gone, and those of another there.
+            if (done := self._pinned()) is not None:
+                return done
             if error.errno not in NOT_WRITABLE:
                 raise
         return self._kept(not_writable(self._hub.cache))
+
+    def _pinned(self) -> Path | None:
+        """The folder of a commit that is known to be intact."""
+        commit = self._revision or ""
+        if not _COMMIT.fullmatch(commit) or not is_known_intact(self._repository, commit):
+            return None
+        return self._repository / "snapshots" / commit
 
     def _ask_the_hub(self) -> Path:
         from huggingface_hub import HfApi

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
@@ -287,15 +288,38 @@ def test_two_that_share_a_cache_download_once(
     threads[0].start()
     while WEIGHTS not in hub.downloaded:
         threads[0].join(0.01)
+        assert threads[0].is_alive()
     threads[1].start()
     while second.report()["phase"] != "waiting":
         threads[1].join(0.01)
+        assert threads[1].is_alive()
     assert "waiting for another pod" in second.report()["message"]
     hub.held.set()
     for thread in threads:
         thread.join(60)
     assert found == [found[0]] * 2
     assert hub.downloaded.count(WEIGHTS) == 1
+
+
+def test_one_that_lost_its_lease_harms_nobody(
+    hub: FakeHub, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("berth_inference.download.lease", lambda *_: contextlib.nullcontext())
+    (cache / "models--acme--tiny").mkdir(parents=True)
+    hub.held = threading.Event()
+    found: list[Path] = []
+    late = threading.Thread(target=lambda: found.append(get(hub, cache)))
+    late.start()
+    while WEIGHTS not in hub.downloaded:
+        late.join(0.01)
+        assert late.is_alive()
+    held, hub.held = hub.held, None
+    folder = get(hub, cache)
+    held.set()
+    late.join(60)
+    assert found == [folder]
+    assert (folder / WEIGHTS).read_bytes() == (hub.folder / WEIGHTS).read_bytes()
+    assert not leftovers(cache)
 
 
 def test_what_was_killed_while_it_downloaded_neither_blocks_nor_fills_the_cache(

@@ -33,6 +33,7 @@ MIRROR_VARIABLES = {
     "HTTP_PROXY": "http://proxy.example.com:1",
     "HTTPS_PROXY": "http://proxy.example.com:2",
     "NO_PROXY": "hub.example.com",
+    "HF_HUB_DISABLE_XET": "1",
 }
 
 

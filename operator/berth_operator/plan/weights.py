@@ -108,6 +108,9 @@ def hub_environment(preset: Preset, reference: PresetRef, settings: Settings) ->
     }
     if not comes_from_hub(preset):
         return environment
+    if settings.hub_endpoint:
+        # A mirror has the files. Their chunks would come from the hub's own storage, past it.
+        named["HF_HUB_DISABLE_XET"] = "1"
     return [*environment, *({"name": name, "value": value} for name, value in named.items() if value)]
 
 
