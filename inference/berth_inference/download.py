@@ -11,8 +11,6 @@ import logging
 import os
 import re
 import shutil
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from berth_inference.cache_lease import lease
@@ -34,6 +32,7 @@ from berth_inference.hub_errors import (
     not_writable,
 )
 from berth_inference.hub_files import UNWANTED, WANTED, model_files, progress_bar
+from berth_inference.hub_source import Hub, hub_of
 from berth_inference.progress import LoadProgress, Phase
 
 _log = logging.getLogger(__name__)
@@ -42,28 +41,6 @@ _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 # A file that is wrong twice was not damaged by chance.
 _ATTEMPTS = 2
-
-
-@dataclass(frozen=True, slots=True)
-class Hub:
-    """Where models come from and go to. The token is the environment's alone: no file on a shared volume is read."""
-
-    cache: Path
-    endpoint: str | None = None
-    token: str | None = None
-    offline: bool = False
-
-
-def hub_of(environment: Mapping[str, str]) -> Hub:
-    """The hub that the environment names: HF_ENDPOINT, HF_TOKEN, HF_HUB_OFFLINE, HF_HUB_CACHE or HF_HOME."""
-    from huggingface_hub import constants
-
-    return Hub(
-        Path(constants.HF_HUB_CACHE),
-        environment.get("HF_ENDPOINT", "").strip() or None,
-        environment.get("HF_TOKEN", "").strip() or None,
-        constants.is_offline_mode(),
-    )
 
 
 def download(model: str, revision: str | None, progress: LoadProgress, hub: Hub | None = None) -> Path:

@@ -20,9 +20,10 @@ import httpx2
 import pytest
 
 from berth_inference import cache_lease
-from berth_inference.download import Hub, download
+from berth_inference.download import download
 from berth_inference.errors import LoadError, LoadFailure
 from berth_inference.hub import find_model
+from berth_inference.hub_source import Hub
 from berth_inference.progress import LoadProgress
 from server.conftest import ServerFactory, wait_until_ready
 from server.fake_hub import COMMIT, FakeHub, serve_hub
