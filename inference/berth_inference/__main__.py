@@ -1,4 +1,4 @@
-"""`python -m berth_inference serve --model ...`."""
+"""`python -m berth_inference serve --model ...`, and `fetch`, which downloads the weights beforehand."""
 
 from __future__ import annotations
 
@@ -6,16 +6,20 @@ import os
 import sys
 
 from berth_inference.garbage import let_imports_be
-from berth_inference.settings import SettingsError, parse_settings
+from berth_inference.settings import SettingsError, parse_command
 
 
 def main() -> int:
-    """Serve until told to stop. Exit codes: 0 drained, 1 could not serve, 2 wrong usage."""
+    """Serve until told to stop, or fetch. Exit codes: 0 drained or fetched, 1 could not, 2 wrong usage."""
     try:
-        settings = parse_settings(sys.argv[1:], os.environ)
+        command, settings = parse_command(sys.argv[1:], os.environ)
     except SettingsError as error:
         sys.stderr.write(f"berth_inference: error: {error}\n")
         return 2
+    if command == "fetch":
+        from berth_inference.fetch import fetch
+
+        return fetch(settings)
     let_imports_be()
     from berth_inference.server import run  # wrong usage is told without importing the server
 

@@ -12,19 +12,23 @@ class Phase(StrEnum):
     """The steps of a start, in order."""
 
     RESOLVING = "resolving"
+    WAITING = "waiting"
     DOWNLOADING = "downloading"
+    VERIFYING = "verifying"
     LOADING = "loading"
     WARMING_UP = "warming_up"
 
 
 _WORDS = {
     Phase.RESOLVING: "finding the model",
+    Phase.WAITING: "waiting for another pod that downloads the weights",
     Phase.DOWNLOADING: "downloading the weights",
+    Phase.VERIFYING: "checking the weights",
     Phase.LOADING: "loading the weights",
     Phase.WARMING_UP: "producing a first token",
 }
 
-_MOVING = (Phase.DOWNLOADING, Phase.LOADING)
+_MOVING = (Phase.DOWNLOADING, Phase.VERIFYING, Phase.LOADING)
 
 
 class LoadProgress:

@@ -20,7 +20,7 @@ from berth_inference.loading import load_engine
 from berth_inference.logs import configure_logs
 from berth_inference.service import Service, State
 from berth_inference.settings import Settings
-from berth_inference.termination import report_failure
+from berth_inference.termination import fail
 
 _log = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ def run(settings: Settings) -> int:
     try:
         app = create_app(settings, load_engine)
     except LoadError as error:
-        return _fail(error)
+        return fail(error)
     try:
         listener = _listen(settings.host, settings.port)
     except OSError as error:
@@ -64,13 +64,6 @@ def run(settings: Settings) -> int:
     server = _Server(http_config(app))
     with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
         return runner.run(_serve(app.state.service, server, settings.drain_seconds, listener))
-
-
-def _fail(error: LoadError) -> int:
-    """Say why nothing can be served, to people and to Kubernetes. Returns the exit code."""
-    report_failure(error)
-    sys.stderr.write(f"berth_inference: error: {error}\n")
-    return 1
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -111,7 +104,7 @@ async def _serve(service: Service, server: _Server, drain_seconds: float, listen
         await server.serve(sockets=[listener])
     finally:
         ending.cancel()
-    return _fail(service.failure) if service.failure is not None else 0
+    return fail(service.failure) if service.failure is not None else 0
 
 
 async def _end(service: Service, server: _Server, told: asyncio.Event, drain_seconds: float) -> None:

@@ -168,6 +168,10 @@ OPTIONS: dict[str, tuple[Callable[[str], Any], str]] = {
 }
 
 
+FETCH_OPTIONS = ("model", "revision", "host", "port", "log_format")
+"""What `fetch` takes of them."""
+
+
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         raise SettingsError(message)
@@ -185,26 +189,40 @@ def _parser() -> _Parser:
         "environment, as BERTH_ and its name in capitals; a flag wins over the environment.",
         allow_abbrev=False,
     )
-    commands = parser.add_subparsers(dest="command", required=True, metavar="serve")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="serve|fetch")
     serve = commands.add_parser("serve", help="load a model and serve it", allow_abbrev=False)
-    defaults = {item.name: item.default for item in fields(Settings)}
-    for name, (parse, text) in OPTIONS.items():
-        default = defaults[name]
-        if isinstance(default, str | int | float):
-            text = f"{text} (default: {str(default).lower()})"
-        serve.add_argument(
-            f"--{name.replace('_', '-')}",
-            dest=name,
-            type=parse,
-            action="append" if name == "served_model_name" else "store",
-            default=None,
-            help=f"{text} [{environment_name(name)}]".replace("%", "%%"),
-        )
+    fetch = commands.add_parser(
+        "fetch", help="download a model into the cache that serve reads, and end", allow_abbrev=False
+    )
+    for name in OPTIONS:
+        _add(serve, name)
+        if name in FETCH_OPTIONS:
+            _add(fetch, name)
     return parser
 
 
+def _add(command: argparse.ArgumentParser, name: str) -> None:
+    parse, text = OPTIONS[name]
+    default = next(item.default for item in fields(Settings) if item.name == name)
+    if isinstance(default, str | int | float):
+        text = f"{text} (default: {str(default).lower()})"
+    command.add_argument(
+        f"--{name.replace('_', '-')}",
+        dest=name,
+        type=parse,
+        action="append" if name == "served_model_name" else "store",
+        default=None,
+        help=f"{text} [{environment_name(name)}]".replace("%", "%%"),
+    )
+
+
 def parse_settings(arguments: Sequence[str], environment: Mapping[str, str]) -> Settings:
-    """The settings of `serve`. Raises `SettingsError`; exits 0 by itself for --help."""
+    """The settings of a command. Raises `SettingsError`; exits 0 by itself for --help."""
+    return parse_command(arguments, environment)[1]
+
+
+def parse_command(arguments: Sequence[str], environment: Mapping[str, str]) -> tuple[str, Settings]:
+    """The command, `serve` or `fetch`, and its settings, as `parse_settings` gives them."""
     values: dict[str, Any] = {}
     for name, (parse, _) in OPTIONS.items():
         text = environment.get(environment_name(name), "").strip()
@@ -218,8 +236,8 @@ def parse_settings(arguments: Sequence[str], environment: Mapping[str, str]) -> 
         except argparse.ArgumentTypeError as error:
             raise SettingsError(f"environment variable {environment_name(name)}: {error}") from None
     given = vars(_parser().parse_args(arguments))
-    values |= {name: given[name] for name in OPTIONS if given[name] is not None}
+    values |= {name: given[name] for name in OPTIONS if given.get(name) is not None}
     if not values.get("model"):
-        raise SettingsError("no model to serve: give --model or set BERTH_MODEL")
+        raise SettingsError(f"no model to {given['command']}: give --model or set BERTH_MODEL")
     values["served_model_name"] = tuple(values.get("served_model_name", ()))
-    return Settings(**values)
+    return given["command"], Settings(**values)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 from berth_inference.errors import LoadError
@@ -12,6 +13,13 @@ TERMINATION_LOG = Path("/dev/termination-log")
 
 MESSAGE_CHARACTERS = 900
 """Kubernetes keeps 4096 bytes of it, and a character may take four."""
+
+
+def fail(error: LoadError) -> int:
+    """Say why nothing can be served, to people and to Kubernetes. Returns the exit code."""
+    report_failure(error)
+    sys.stderr.write(f"berth_inference: error: {error}\n")
+    return 1
 
 
 def report_failure(error: LoadError, path: Path = TERMINATION_LOG) -> None:

@@ -3,8 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from berth_operator import __version__
+from berth_operator.api.weights import FORMS, WITH_THE_POD, WeightsVolume, read_weights_volume
 
 
 class SettingsError(ValueError):
@@ -29,6 +31,28 @@ class Settings:
 
     image_pull_secrets: tuple[str, ...] = ()
     """`BERTH_IMAGE_PULL_SECRETS`, comma separated: Secrets in the Workspace's namespace, for that registry."""
+
+    weights_volume: WeightsVolume = WITH_THE_POD
+    """`BERTH_WEIGHTS_VOLUME`: where weights are kept when a Workspace's annotation berth.dev/weights does not say."""
+
+    weights_node_path: str = "/opt/kaito/models"
+    """`BERTH_WEIGHTS_NODE_PATH`: the folder on each node that holds a folder of weights for each preset."""
+
+    weights_fs_group: int | None = 65532
+    """`BERTH_WEIGHTS_FS_GROUP`: the group that a claimed volume is given to, the server image's own; `none` leaves it
+    to the cluster."""
+
+    hub_endpoint: str = ""
+    """`BERTH_HUB_ENDPOINT`: a mirror of the hub, for the pods that download."""
+
+    http_proxy: str = ""
+    """`BERTH_HTTP_PROXY`: the proxy for http:// of the pods that download; so the next two."""
+
+    https_proxy: str = ""
+    """`BERTH_HTTPS_PROXY`: the proxy for https://."""
+
+    no_proxy: str = ""
+    """`BERTH_NO_PROXY`: hosts that are reached without one, comma separated."""
 
     resync_seconds: float = 300.0
     """`BERTH_RESYNC_SECONDS`: how often everything is listed and looked at again. Five minutes bounds how long
@@ -62,6 +86,20 @@ def _number(variable: str, value: str, lowest: float) -> float:
     return number
 
 
+def _address(variable: str, value: str) -> str:
+    """An address that pods are given in the open, and that therefore holds no password."""
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise SettingsError(f"{variable} must be an address such as https://host:port, not {value!r}")
+    if parts.username or parts.password:
+        raise SettingsError(f"{variable} must hold no user or password: whoever may see pods would see them")
+    return value.rstrip("/")
+
+
+def _group(variable: str, value: str) -> int | None:
+    return None if value == "none" else int(_number(variable, value, 1))
+
+
 def settings_from(environment: Mapping[str, str]) -> Settings:
     """Read the settings; raise `SettingsError` for the first variable that holds something unusable."""
     found = {
@@ -83,12 +121,29 @@ def settings_from(environment: Mapping[str, str]) -> Settings:
         raise SettingsError(
             f"BERTH_LEADER_ELECTION must be NAMESPACE/NAME of a Lease, not {found['BERTH_LEADER_ELECTION']!r}"
         )
+    volume = read_weights_volume(found.get("BERTH_WEIGHTS_VOLUME", "pod").strip())
+    if volume is None:
+        raise SettingsError(f"BERTH_WEIGHTS_VOLUME must be {FORMS}, not {found['BERTH_WEIGHTS_VOLUME']!r}")
+    node_path = found.get("BERTH_WEIGHTS_NODE_PATH", defaults.weights_node_path)
+    if not node_path.startswith("/") or ".." in node_path.split("/"):
+        raise SettingsError(f"BERTH_WEIGHTS_NODE_PATH must be a whole path, not {node_path!r}")
+
+    def address(variable: str) -> str:
+        return _address(variable, found[variable].strip()) if variable in found else ""
+
     return Settings(
         watch_namespaces=_names(found.get("BERTH_WATCH_NAMESPACES", "")),
         presets_dir=presets_dir,
         image_registry=found.get("BERTH_IMAGE_REGISTRY", defaults.image_registry).rstrip("/"),
         image_tag=found.get("BERTH_IMAGE_TAG", defaults.image_tag),
         image_pull_secrets=_names(found.get("BERTH_IMAGE_PULL_SECRETS", "")),
+        weights_volume=volume,
+        weights_node_path=node_path.rstrip("/"),
+        weights_fs_group=_group("BERTH_WEIGHTS_FS_GROUP", found.get("BERTH_WEIGHTS_FS_GROUP", "65532")),
+        hub_endpoint=address("BERTH_HUB_ENDPOINT"),
+        http_proxy=address("BERTH_HTTP_PROXY"),
+        https_proxy=address("BERTH_HTTPS_PROXY"),
+        no_proxy=found.get("BERTH_NO_PROXY", "").strip(),
         resync_seconds=number("BERTH_RESYNC_SECONDS", defaults.resync_seconds, 1),
         workers=int(number("BERTH_WORKERS", defaults.workers, 1)),
         log_format=log_format,

@@ -16,6 +16,18 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "imagePullSecrets": [{"name": "operator-pull"}],
         "inference": {"imagePullSecrets": ["models-pull", "other-pull"], "imageTag": "0.1.0-rc.1"},
     },
+    "weights through a mirror onto volumes": {
+        "weights": {
+            "volume": "storage-class/fast",
+            "fsGroup": None,
+            "hubEndpoint": "https://hub.example.com/mirror",
+            "proxy": {
+                "http": "http://proxy.example.com:3128",
+                "https": "http://proxy.example.com:3128",
+                "noProxy": ["hub.example.com", ".cluster.local"],
+            },
+        }
+    },
     "CRD brought by someone else": {"crds": {"install": False}},
     "CRD removed with the release": {"crds": {"keep": False}},
     "account and rights brought by someone else": {

@@ -95,6 +95,21 @@ def options(**values: Any) -> Object:
         pytest.param(annotated(accelerator="cpu"), annotated(accelerator=None), "--device", id="accelerator"),
         pytest.param(annotated(rollout="recreate"), annotated(rollout=None), "Recreate", id="rollout"),
         pytest.param(
+            annotated(weights="claim/shared-7"), annotated(weights=None), "shared-7", id="weights on a claim"
+        ),
+        pytest.param(
+            annotated(weights="storage-class/fast-7"),
+            annotated(weights=None),
+            "fast-7",
+            id="weights on a volume of a storage class",
+        ),
+        pytest.param(
+            {"metadata": {"annotations": {"kaito.sh/use-local-weights": "true"}}},
+            {"metadata": {"annotations": {"kaito.sh/use-local-weights": None}}},
+            "/opt/kaito/models",
+            id="use-local-weights",
+        ),
+        pytest.param(
             {"metadata": {"annotations": {"berth.dev/api-key-secret": "keys-7"}}},
             {"metadata": {"annotations": {"berth.dev/api-key-secret": None}}},
             "keys-7",

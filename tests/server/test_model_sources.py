@@ -139,14 +139,14 @@ def test_a_hub_that_cannot_be_reached_ends_the_server_in_one_line(
 
 
 def test_the_bytes_of_a_download_are_reported() -> None:
-    from berth_inference.hub import _progress_bar
+    from berth_inference.hub_files import progress_bar
     from berth_inference.progress import Phase
 
     progress = LoadProgress()
     progress.enter(Phase.DOWNLOADING)
-    bar = _progress_bar(progress)(total=100, unit="B")
+    bar = progress_bar(progress, 100)(total=60, unit="B")
     bar.update(40)
     assert (progress.report()["bytes_done"], progress.report()["bytes_total"]) == (40, 100)
-    files = _progress_bar(progress)(total=3, unit="it")
+    files = progress_bar(progress, 100)(total=3, unit="it")
     files.update(1)
     assert progress.report()["bytes_done"] == 40

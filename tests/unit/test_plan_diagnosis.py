@@ -65,6 +65,15 @@ def stranger(name: str, on: str = "n1", count: str = "1", **labels: str) -> dict
     }
 
 
+def fetching(status: dict[str, Any]) -> dict[str, Any]:
+    """A pod whose weights are fetched, or meant to be."""
+    return pod(
+        spec={"initContainers": [{"name": "fetch-weights"}]},
+        initContainerStatuses=[status],
+        containerStatuses=[waits("PodInitializing")],
+    )
+
+
 # (what is wrong, what is observed, the reason, words that the message must have)
 CASES: list[tuple[str, Observed, Reason, tuple[str, ...]]] = [
     # --- objects that are missing
@@ -337,6 +346,46 @@ CASES: list[tuple[str, Observed, Reason, tuple[str, ...]]] = [
         Reason.ROLLOUT_BLOCKED,
         ('pod "ws-old-1"', "berth.dev/rollout: recreate", "goes on serving"),
     ),
+    (
+        "the claim of the weights does not exist",
+        observed(
+            pod(
+                scheduler='0/1 nodes are available: persistentvolumeclaim "models" not found. preemption: 0/1 nodes.'
+            )
+        ),
+        Reason.VOLUME_UNAVAILABLE,
+        ('persistentvolumeclaim "models" not found', "berth.dev/weights"),
+    ),
+    (
+        "the claim of the weights is bound to a volume of other nodes",
+        observed(
+            pod(scheduler="0/1 nodes are available: 1 node(s) had volume node affinity conflict."),
+            nodes=(node(),),
+        ),
+        Reason.VOLUME_UNAVAILABLE,
+        ("volume node affinity conflict", 'pod "ws-new-1"'),
+    ),
+    (
+        "the claim of the weights waits for a volume",
+        observed(pod(scheduler="0/1 nodes are available: pod has unbound immediate PersistentVolumeClaims.")),
+        Reason.VOLUME_UNAVAILABLE,
+        ("unbound immediate", "kubectl describe pvc"),
+    ),
+    (
+        "the node has no folder of the weights, which an Event tells",
+        observed(
+            pod(containerStatuses=[waits("PodInitializing")]),
+            events=events(
+                event(
+                    "FailedMount",
+                    'MountVolume.SetUp failed for volume "weights" : hostPath type check failed: '
+                    "/opt/kaito/models/m is not a directory",
+                )
+            ),
+        ),
+        Reason.VOLUME_UNAVAILABLE,
+        ("/opt/kaito/models/m is not a directory",),
+    ),
     # --- creation
     (
         "a quota is used up, which the ReplicaSet says",
@@ -473,6 +522,42 @@ CASES: list[tuple[str, Observed, Reason, tuple[str, ...]]] = [
         ("m is not on the hub",),
     ),
     (
+        "the hub refuses the token to what fetches the weights",
+        observed(fetching(crashed(1, said("access_denied", "m is gated")) | {"name": "fetch-weights"})),
+        Reason.MODEL_ACCESS_DENIED,
+        ('init container "fetch-weights"', "fails (3 restarts): m is gated", "modelAccessSecret"),
+    ),
+    (
+        "the volume is too small for the weights",
+        observed(
+            fetching(crashed(1, said("disk_full", "no space left: 14.2 GiB")) | {"name": "fetch-weights"})
+        ),
+        Reason.DISK_FULL,
+        ('init container "fetch-weights"', "14.2 GiB", "larger volume"),
+    ),
+    (
+        "the hub has had too many requests, and the weights are being fetched again",
+        observed(
+            fetching(
+                runs(
+                    name="fetch-weights",
+                    lastState=ended(
+                        1, said("model_unavailable", "the hub answered 429: wait, or use a mirror")
+                    ),
+                    restartCount=2,
+                )
+            )
+        ),
+        Reason.MODEL_UNAVAILABLE,
+        ("2 restarts; now its weights are being fetched", "429: wait, or use a mirror"),
+    ),
+    (
+        "what fetches the weights crashes",
+        observed(fetching(crashed(1, "ValueError: bad") | {"name": "fetch-weights"})),
+        Reason.CRASH_LOOP,
+        ("ValueError: bad", "-c fetch-weights --previous"),
+    ),
+    (
         "the server's report has a reason that this operator does not know",
         observed(pod(containerStatuses=[crashed(1, said("sunspots", "a bit flipped"))])),
         Reason.CRASH_LOOP,
@@ -544,6 +629,21 @@ CASES: list[tuple[str, Observed, Reason, tuple[str, ...]]] = [
         ),
         Reason.STARTING,
         ("downloading the weights: 42 %, 6.1 of 14.2 GiB, about 3 min left", "2 min of the 30 min"),
+    ),
+    (
+        "the weights are being fetched, which what fetches them says",
+        observed(
+            fetching(runs(name="fetch-weights", started=True)),
+            reports={"uid-ws-new-1": ServerReport("downloading", "", 6549825946, 15247212544, 180)},
+        ),
+        Reason.STARTING,
+        ("downloading the weights: 42 %, 6.1 of 14.2 GiB, about 3 min left", "2 min so far"),
+    ),
+    (
+        "the weights are being fetched, and nobody can be asked",
+        observed(fetching(runs(name="fetch-weights", started=True))),
+        Reason.STARTING,
+        ("its weights are being fetched (2 min so far)",),
     ),
     (
         "the server cannot be asked, so that the startup probe's age has to do",

@@ -7,6 +7,7 @@ import pytest
 
 from berth_inference.settings import parse_settings
 from berth_operator.api.workspace import parse_workspace
+from berth_operator.plan.deployment import ANNOTATION_RENDERED
 from berth_operator.plan.reasons import Finding, Reason
 from berth_operator.plan.workload import Workload, plan_workload
 from berth_operator.presets import load_presets
@@ -139,18 +140,20 @@ def test_preferred_nodes_are_preferred_only() -> None:
     assert list(affinity) == ["preferredDuringSchedulingIgnoredDuringExecution"]
 
 
-def test_the_hub_token_comes_by_reference_only() -> None:
+def test_the_hub_token_comes_by_reference_only_and_to_what_downloads_alone() -> None:
     obj = workspace() | {
         "inference": {
             "preset": {"name": "llama-3.1-8b-instruct", "presetOptions": {"modelAccessSecret": "hub-token"}}
         }
     }
-    env = {item["name"]: item for item in container(obj)["env"]}
+    (fetch,) = pod_spec(obj)["initContainers"]
+    env = {item["name"]: item for item in fetch["env"]}
     assert env["HF_TOKEN"] == {
         "name": "HF_TOKEN",
         "valueFrom": {"secretKeyRef": {"name": "hub-token", "key": "HF_TOKEN"}},
     }
-    assert not any("hub-token" in argument for argument in container(obj)["args"])
+    assert "hub-token" not in str(fetch["args"])
+    assert "hub-token" not in str(container(obj))
 
 
 def test_a_private_image_runs_with_the_users_pull_secrets() -> None:
@@ -363,3 +366,40 @@ def test_a_value_of_any_length_leaves_room_for_the_remedy(annotation: str) -> No
     finding = refused(workspace(annotations={annotation: "x" * 100_000}))
     assert len(finding.message) < 500
     assert "use " in finding.message
+
+
+@pytest.mark.parametrize(
+    ("inference", "rendered"),
+    [
+        pytest.param(
+            {"preset": {"name": "tiny-chat"}}, "e4a777ae61c1c1ef", id="a model that is part of the image"
+        ),
+        pytest.param(
+            {"preset": {"name": "tiny-chat", "presetOptions": {"modelAccessSecret": "hub"}}},
+            "4bf32a2b2f4362e4",
+            id="one with a Secret",
+        ),
+        pytest.param({"preset": {"name": "mistral-7b"}}, "706017136ebbc9c2", id="a model that is downloaded"),
+        pytest.param(
+            {
+                "preset": {
+                    "name": "mistral-7b",
+                    "accessMode": "private",
+                    "presetOptions": {"image": "registry.example/mine:1"},
+                }
+            },
+            "47e6c28f4763e647",
+            id="a private image",
+        ),
+        pytest.param(
+            {"template": {"spec": {"containers": [{"name": "mine", "image": "x"}]}}},
+            "84639163857f6d89",
+            id="a template",
+        ),
+    ],
+)
+def test_a_new_release_means_the_same_pods_or_says_in_its_changelog_that_it_replaces_them(
+    inference: dict[str, Any], rendered: str
+) -> None:
+    deployment = planned(workspace() | {"inference": inference}, Settings(image_tag="1")).deployment
+    assert deployment["metadata"]["annotations"][ANNOTATION_RENDERED] == rendered

@@ -23,6 +23,9 @@ FIELD_MANAGER: Final = "berth"
 CONTAINER: Final = "inference"
 """The server's container in every pod that Berth renders."""
 
+FETCH_CONTAINER: Final = "fetch-weights"
+"""The init container that downloads the weights, in pods of presets that need it."""
+
 SERVER_PORT: Final = 5000
 SERVICE_PORT: Final = 80
 PORT_NAME: Final = "http"
@@ -69,13 +72,21 @@ REPLICAS_EXTERNAL: Final = "external"
 ANNOTATION_API_KEY_SECRET: Final = "berth.dev/api-key-secret"  # noqa: S105 - the name of an annotation
 """Names a Secret, each of whose values is an API key; the server then asks for one."""
 
+ANNOTATION_WEIGHTS: Final = "berth.dev/weights"
+"""Where the weights are kept: `pod`, `node`, `claim/NAME`, `storage-class` or `storage-class/NAME`."""
+
+ANNOTATION_LOCAL_WEIGHTS: Final = "kaito.sh/use-local-weights"
+"""`"true"`: in a folder of the node, as `berth.dev/weights: node`."""
+
 OWN_ANNOTATIONS: Final[dict[str, tuple[str, ...]]] = {
     ANNOTATION_ACCELERATOR: ("cpu", "nvidia"),
     ANNOTATION_API_KEY_SECRET: (),
     ANNOTATION_ROLLOUT: (ROLLOUT_SURGE, ROLLOUT_RECREATE),
     ANNOTATION_REPLICAS: (REPLICAS_EXTERNAL,),
+    ANNOTATION_WEIGHTS: (),
 }
-"""Every annotation of ours that a Workspace may carry, with the values that it may have: none listed for a name."""
+"""Every annotation of ours that a Workspace may carry, with the values that it may have: none listed where the
+value is judged by who uses it."""
 
 ANNOTATION_ENDPOINT: Final = "berth.dev/endpoint"
 """On a Service: the address at which it answers, where its cluster address does not."""

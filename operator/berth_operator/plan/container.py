@@ -3,17 +3,15 @@
 import math
 from typing import Any
 
-from berth_operator.api.names import CONTAINER, PORT_NAME, SERVER_PORT, TOKEN_KEY
+from berth_operator.api.names import CONTAINER, FETCH_CONTAINER, PORT_NAME, SERVER_PORT
 from berth_operator.api.spec import PresetRef
-from berth_operator.plan import api_keys
+from berth_operator.api.weights import WeightsVolume
+from berth_operator.plan import api_keys, weights
 from berth_operator.plan.placement import GPU_RESOURCE
 from berth_operator.plan.server_config import ServerConfig
 from berth_operator.presets import Preset
 from berth_operator.quantity import round_up_bytes
 from berth_operator.settings import Settings
-
-CACHE_FOLDER = "/var/cache/berth"
-"""Where weights are kept; the one place besides /tmp that the server writes to."""
 
 DRAIN_SECONDS = 45
 """How long requests that run may take to finish after SIGTERM: a 200-token answer at the 5 tokens a second of a
@@ -27,14 +25,11 @@ READINESS_PERIOD_SECONDS = 5
 LIVENESS_PERIOD_SECONDS = 10
 PROBE_TIMEOUT_SECONDS = 5
 
-VOLUME_MOUNTS = (
-    {"name": "weights", "mountPath": CACHE_FOLDER},
-    {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 - a mount path in the pod
-    {"name": "dshm", "mountPath": "/dev/shm"},  # noqa: S108 - where torch's workers share memory
-)
+WEIGHTS_MOUNT = {"name": weights.VOLUME, "mountPath": weights.CACHE_FOLDER}
+TMP_MOUNT = {"name": "tmp", "mountPath": "/tmp"}  # noqa: S108 - a mount path in the pod
+SHARED_MEMORY_MOUNT = {"name": "dshm", "mountPath": "/dev/shm"}  # noqa: S108 - where torch's workers share memory
 
-VOLUMES = (
-    {"name": "weights", "emptyDir": {}},
+SCRATCH_VOLUMES = (
     {"name": "tmp", "emptyDir": {}},
     {"name": "dshm", "emptyDir": {"medium": "Memory"}},
 )
@@ -49,11 +44,12 @@ def image(preset: Preset, reference: PresetRef, settings: Settings, *, on_gpu: b
     return f"{settings.image_registry}/{preset.image}:{settings.image_tag}-{'cuda' if on_gpu else 'cpu'}"
 
 
-def resources(preset: Preset, *, on_gpu: bool) -> dict[str, Any]:
+def resources(preset: Preset, where: WeightsVolume, *, on_gpu: bool) -> dict[str, Any]:
     """Return requests and limits. A GPU preset that runs on CPU needs its weights and cache in main memory."""
     needs = preset.resources
     memory = needs.memory if on_gpu or not preset.needs_gpu else round_up_bytes(preset.memory_need().total)
-    requests: dict[str, Any] = {"cpu": needs.cpu, "memory": memory, "ephemeral-storage": needs.disk}
+    disk = weights.SCRATCH if where.is_claimed else needs.disk
+    requests: dict[str, Any] = {"cpu": needs.cpu, "memory": memory, "ephemeral-storage": disk}
     if on_gpu:
         gpus = str(needs.gpu)
         return {"requests": {**requests, GPU_RESOURCE: gpus}, "limits": {GPU_RESOURCE: gpus}}
@@ -72,20 +68,22 @@ def render_container(
     reference: PresetRef,
     settings: Settings,
     config: ServerConfig,
+    where: WeightsVolume,
     *,
     api_key_secret: str | None,
     on_gpu: bool,
 ) -> dict[str, Any]:
     """Return the container that serves the preset."""
-    arguments = ["--model", preset.model.id]
-    if preset.model.revision is not None:
-        arguments += ["--revision", preset.model.revision]
+    arguments = _model_arguments(preset)
     for served in dict.fromkeys((preset.name, workspace_name)):
         arguments += ["--served-model-name", served]
     arguments += preset.server.args
     if preset.needs_gpu and not on_gpu:
         arguments += ["--device", "cpu"]
-    mounts = [dict(mount) for mount in VOLUME_MOUNTS]
+    fetched = weights.is_fetched(preset, reference)
+    # What was fetched is only read: a server that is taken over cannot change what others that share it load.
+    mounts: list[dict[str, Any]] = [{**WEIGHTS_MOUNT, "readOnly": True} if fetched else dict(WEIGHTS_MOUNT)]
+    mounts += [dict(TMP_MOUNT), dict(SHARED_MEMORY_MOUNT)]
     if api_key_secret:
         arguments += api_keys.ARGUMENTS
         mounts.append(api_keys.volume_mount())
@@ -93,14 +91,13 @@ def render_container(
     arguments += config.arguments
 
     environment: list[dict[str, Any]] = [
-        {"name": "HF_HOME", "value": CACHE_FOLDER},
+        {"name": "HF_HOME", "value": weights.CACHE_FOLDER},
         {"name": "BERTH_DRAIN_SECONDS", "value": str(drain_seconds(config))},
     ]
-    secret = reference.preset_options.model_access_secret
-    if secret:
-        environment.append(
-            {"name": TOKEN_KEY, "valueFrom": {"secretKeyRef": {"name": secret, "key": TOKEN_KEY}}},
-        )
+    if fetched:
+        environment.append({"name": "HF_HUB_OFFLINE", "value": "1"})
+    else:
+        environment += weights.hub_environment(preset, reference, settings)
     return {
         "name": CONTAINER,
         "image": image(preset, reference, settings, on_gpu=on_gpu),
@@ -108,10 +105,48 @@ def render_container(
         "args": arguments,
         "env": environment,
         "ports": [{"name": PORT_NAME, "containerPort": SERVER_PORT, "protocol": "TCP"}],
-        "resources": resources(preset, on_gpu=on_gpu),
+        "resources": resources(preset, where, on_gpu=on_gpu),
         "volumeMounts": mounts,
         **_probes(preset.readiness_seconds),
-        # Our server says why it cannot serve; of any other, or one that was killed, the end of its log has to do.
+        **_restricted(),
+    }
+
+
+def render_fetch_container(
+    preset: Preset, reference: PresetRef, settings: Settings, where: WeightsVolume, *, on_gpu: bool
+) -> dict[str, Any]:
+    """Return the init container that puts the preset's weights where the server reads them."""
+    asked = resources(preset, where, on_gpu=on_gpu)
+    return {
+        "name": FETCH_CONTAINER,
+        "image": image(preset, reference, settings, on_gpu=on_gpu),
+        "command": ["python", "-m", "berth_inference", "fetch"],
+        "args": _model_arguments(preset),
+        "env": [
+            {"name": "HF_HOME", "value": weights.CACHE_FOLDER},
+            *weights.hub_environment(preset, reference, settings),
+        ],
+        # It tells its progress there. Without a name: the pod's other container has a port of that name.
+        "ports": [{"containerPort": SERVER_PORT, "protocol": "TCP"}],
+        # The server's own, without its GPUs: the pod asks for the larger of the two, and so for nothing more.
+        "resources": {
+            kind: kept
+            for kind, amounts in asked.items()
+            if (kept := {name: amount for name, amount in amounts.items() if name != GPU_RESOURCE})
+        },
+        "volumeMounts": [dict(WEIGHTS_MOUNT), dict(TMP_MOUNT)],
+        **_restricted(),
+    }
+
+
+def _model_arguments(preset: Preset) -> list[str]:
+    revision = [] if preset.model.revision is None else ["--revision", preset.model.revision]
+    return ["--model", preset.model.id, *revision]
+
+
+def _restricted() -> dict[str, Any]:
+    return {
+        # Our programs say why they cannot go on; of any other, or one that was killed, the end of its log has to do.
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "securityContext": {
             "allowPrivilegeEscalation": False,

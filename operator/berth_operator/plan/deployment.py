@@ -5,9 +5,16 @@ from typing import Any
 
 from berth_operator.api.names import ANNOTATION_ROLLOUT, LABEL_WORKSPACE, ROLLOUT_RECREATE
 from berth_operator.api.spec import PresetRef
+from berth_operator.api.weights import WeightsVolume
 from berth_operator.api.workspace import Workspace
-from berth_operator.plan import api_keys
-from berth_operator.plan.container import END_SECONDS, VOLUMES, drain_seconds, render_container
+from berth_operator.plan import api_keys, weights
+from berth_operator.plan.container import (
+    END_SECONDS,
+    SCRATCH_VOLUMES,
+    drain_seconds,
+    render_container,
+    render_fetch_container,
+)
 from berth_operator.plan.differences import digest
 from berth_operator.plan.metadata import child_metadata, labels
 from berth_operator.plan.placement import GPU_TOLERATIONS, with_node_affinity
@@ -39,24 +46,41 @@ def preset_pod_spec(
     preset: Preset,
     settings: Settings,
     config: ServerConfig,
+    where: WeightsVolume,
     *,
     on_gpu: bool,
 ) -> dict[str, Any]:
     """Return the pod spec that serves a preset: restricted, without a service account token."""
     keys = api_keys.api_key_secret(workspace)
     container = render_container(
-        workspace.metadata.name, preset, reference, settings, config, api_key_secret=keys, on_gpu=on_gpu
+        workspace.metadata.name,
+        preset,
+        reference,
+        settings,
+        config,
+        where,
+        api_key_secret=keys,
+        on_gpu=on_gpu,
     )
     secrets = (*reference.preset_options.image_pull_secrets, *settings.image_pull_secrets)
     spec: dict[str, Any] = {
         "containers": [container],
-        "volumes": copy.deepcopy(list(VOLUMES)),
+        "volumes": [
+            weights.volume(where, preset, reference, settings),
+            *copy.deepcopy(list(SCRATCH_VOLUMES)),
+        ],
         "terminationGracePeriodSeconds": drain_seconds(config) + END_SECONDS,
         "automountServiceAccountToken": False,
         # A Service called "berth" would otherwise put BERTH_PORT=tcp://... into the server's environment.
         "enableServiceLinks": False,
-        "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
+        "securityContext": {
+            "runAsNonRoot": True,
+            "seccompProfile": {"type": "RuntimeDefault"},
+            **weights.ownership(where, settings),
+        },
     }
+    if weights.is_fetched(preset, reference):
+        spec["initContainers"] = [render_fetch_container(preset, reference, settings, where, on_gpu=on_gpu)]
     if keys:
         spec["volumes"].append(api_keys.volume(keys))
     if secrets:

@@ -98,8 +98,9 @@ EXPLANATIONS: Final[dict[Reason, Explanation]] = {
         "`kubectl create secret docker-registry NAME ...` in the Workspace's namespace.",
     ),
     Reason.VOLUME_UNAVAILABLE: Explanation(
-        "A volume of the pod cannot be mounted.",
-        "A claim that is not bound, a volume attached to another node, a driver that fails; the message has its words.",
+        "A volume of the pod cannot be had or mounted.",
+        "A claim that does not exist or is not bound, a node's folder that does not exist, a volume attached to "
+        "another node, a driver that fails; the message has its words.",
         "Put right what they name; the kubelet tries again by itself.",
     ),
     Reason.IMAGE_NOT_FOUND: Explanation(
@@ -225,14 +226,16 @@ EXPLANATIONS: Final[dict[Reason, Explanation]] = {
         "Accept the licence, and put a token that may read the model into the Secret under `HF_TOKEN`.",
     ),
     Reason.MODEL_UNAVAILABLE: Explanation(
-        "The server cannot get or read the model.",
-        "It is not on the hub, the hub cannot be reached, or its files are not what the server reads.",
-        "The message has the server's words and remedy.",
+        "The server, or the step before it that fetches the weights, cannot get or read the model.",
+        "It is not on the hub, the hub cannot be reached or takes no more requests, its files arrive damaged, the "
+        "volume cannot be written to, or it is in a format that is not read.",
+        "The message has the server's words and remedy. See [weights](weights.md).",
     ),
     Reason.DISK_FULL: Explanation(
         "There is no space left for the weights.",
-        "The node's disk, or a limit on the pod's storage, is smaller than the weights.",
-        "Use a node with a larger disk.",
+        "The volume, the node's disk, or a limit on the pod's storage, is smaller than the weights.",
+        "Use a larger volume (annotation `berth.dev/weights`, see [weights](weights.md)), or a node with a larger "
+        "disk.",
     ),
     Reason.STARTUP_TIMED_OUT: Explanation(
         "The server was ended because it did not serve within the preset's readiness timeout.",

@@ -99,10 +99,23 @@ def is_pod_ready(pod: Object) -> bool:
 
 def declared(pod: Object, container: Object) -> Object:
     """Return how a pod's spec declares the container whose status is given; {} where it does not."""
-    for one in (pod.get("spec") or {}).get("containers") or []:
+    spec = pod.get("spec") or {}
+    for one in [*(spec.get("initContainers") or []), *(spec.get("containers") or [])]:
         if one.get("name") == container.get("name"):
             return dict(one)
     return {}
+
+
+def is_init(pod: Object, container: Object) -> bool:
+    """Whether the container whose status is given is one of those that run before the pod's others."""
+    spec = pod.get("spec") or {}
+    return any(one.get("name") == container.get("name") for one in spec.get("initContainers") or [])
+
+
+def described(pod: Object, container: Object) -> str:
+    """Return the words for a container of a pod."""
+    kind = "init container" if is_init(pod, container) else "container"
+    return f'{kind} "{container.get("name")}" of pod "{pod["metadata"]["name"]}"'
 
 
 def is_running(container: Object) -> bool:

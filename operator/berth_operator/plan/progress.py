@@ -1,7 +1,8 @@
 """How far a pod is on its way: what its server reports, in words and in numbers.
 
-The server answers GET /health with 503 and a JSON body while it starts: `status: loading`, `phase` (resolving,
-downloading, loading, warming_up), `message`, `elapsed_seconds`, and `bytes_done` and `bytes_total` while weights move.
+The server, and before it what fetches its weights, answers GET /health with 503 and a JSON body: `status: loading`,
+`phase` (resolving, waiting, downloading, verifying, loading, warming_up), `message`, `elapsed_seconds`, and
+`bytes_done` and `bytes_total` while weights move.
 """
 
 from collections.abc import Mapping
@@ -14,7 +15,9 @@ from berth_operator.quantity import GIB
 
 PHASES: Final = {
     "resolving": ("Downloading", "finding the model"),
+    "waiting": ("Downloading", "waiting for another pod that downloads the weights"),
     "downloading": ("Downloading", "downloading the weights"),
+    "verifying": ("Downloading", "checking the weights"),
     "loading": ("Loading", "loading the weights"),
     "warming_up": ("WarmingUp", "producing a first token"),
 }

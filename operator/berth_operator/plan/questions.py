@@ -50,5 +50,7 @@ def asks_for_health(pod: Object) -> bool:
     """Whether a pod's server runs and has not served yet, so that it has something to say of its start."""
     if is_pod_ready(pod) or pod["metadata"].get("deletionTimestamp"):
         return False
-    containers = (pod.get("status") or {}).get("containerStatuses") or []
+    status = pod.get("status") or {}
+    # One that fetches the weights tells of itself as a server does.
+    containers = [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]
     return any(is_running(container) for container in containers)

@@ -98,7 +98,10 @@ def _step(pod: Object, observed: Observed) -> dict[str, Any]:
         return {"phase": "Scheduling"}
     if (told := observed.reports.get(uid(pod))) is not None:
         return told.as_status()
-    containers = (pod.get("status") or {}).get("containerStatuses") or []
+    status = pod.get("status") or {}
+    if any(is_running(container) for container in status.get("initContainerStatuses") or []):
+        return {"phase": "Downloading"}
+    containers = status.get("containerStatuses") or []
     started = any(
         is_running(container) or (container.get("lastState") or {}).get("terminated")
         for container in containers

@@ -10,11 +10,13 @@ from berth_operator.api.names import (
     ANNOTATION_API_KEY_SECRET,
     ANNOTATION_BYPASS,
     ANNOTATION_RUNTIME,
+    ANNOTATION_WEIGHTS,
     OWN_ANNOTATIONS,
     TOKEN_KEY,
 )
 from berth_operator.api.problems import shown
 from berth_operator.api.spec import Inference, PresetRef
+from berth_operator.api.weights import WITH_THE_POD
 from berth_operator.api.workspace import Workspace
 from berth_operator.plan.api_keys import api_key_refusal
 from berth_operator.plan.deployment import (
@@ -29,6 +31,7 @@ from berth_operator.plan.observed import Observed
 from berth_operator.plan.reasons import Finding, Reason
 from berth_operator.plan.server_config import ConfigMapData, ServerConfig, read_config
 from berth_operator.plan.service import render_service
+from berth_operator.plan.weights import comes_from_hub, weights_volume, without_effect
 from berth_operator.presets import Preset, PresetCatalogue
 from berth_operator.settings import Settings
 
@@ -37,10 +40,13 @@ KAITO_ONLY: Final = {
     "kaito.sh/disable-benchmark": "no benchmark is run",
     "kaito.sh/node-image-family": "Berth makes no nodes",
     "kaito.sh/node-class-name": "Berth makes no nodes",
-    "kaito.sh/use-local-weights": "weights come from the hub, or from a private image",
     "kaito.sh/model-streaming": "weights come from the hub, or from a private image",
 }
 """Annotations of KAITO's that a manifest may carry, and why they have no effect."""
+
+
+JUDGED_ELSEWHERE: Final = (ANNOTATION_ACCELERATOR, ANNOTATION_API_KEY_SECRET, ANNOTATION_WEIGHTS)
+"""Annotations of ours whose values are judged by who uses them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +84,7 @@ def plan_workload(
         deployment = render_deployment(
             workspace, template_pod(inference.template, server), TEMPLATE_READINESS_SECONDS
         )
-        return Workload(deployment, render_service(workspace), tuple(_without_effect(workspace)))
+        return Workload(deployment, render_service(workspace), tuple(_without_effect(workspace, None)))
     assert inference.preset is not None  # noqa: S101 - parsing refused the Workspace otherwise
     preset = catalogue.get(inference.preset.name)
     if preset is None:
@@ -88,9 +94,14 @@ def plan_workload(
         return on_gpu
     if (refusal := _without_access(inference.preset, preset)) is not None:
         return refusal
-    spec = preset_pod_spec(workspace, inference.preset, preset, settings, server, on_gpu=on_gpu)
+    where = weights_volume(workspace, settings)
+    if isinstance(where, Finding):
+        return where
+    if not comes_from_hub(preset):
+        where = WITH_THE_POD
+    spec = preset_pod_spec(workspace, inference.preset, preset, settings, server, where, on_gpu=on_gpu)
     deployment = render_deployment(workspace, {"spec": spec}, preset.readiness_seconds)
-    workload = Workload(deployment, render_service(workspace), tuple(_without_effect(workspace)))
+    workload = Workload(deployment, render_service(workspace), tuple(_without_effect(workspace, preset)))
     return _fitted(workspace, preset, workload, observed or Observed()) if on_gpu else workload
 
 
@@ -119,8 +130,9 @@ def _server_config(inference: Inference, config: ConfigMapData | None) -> Server
     return read_config(config, None if inference.template is not None else "transformers")
 
 
-def _without_effect(workspace: Workspace) -> Iterator[Finding]:
-    """Annotations of KAITO's that ask for what Berth does not do: said, and not held against the Workspace."""
+def _without_effect(workspace: Workspace, preset: Preset | None) -> Iterator[Finding]:
+    """Annotations that ask for what is not done: said, and not held against the Workspace."""
+    yield from without_effect(workspace, preset)
     for name, why in KAITO_ONLY.items():
         if name in workspace.metadata.annotations:
             yield Finding(
@@ -199,7 +211,7 @@ def _unsupported(workspace: Workspace, inference: Inference) -> Finding | None:
 def _unknown_annotation(workspace: Workspace) -> Finding | None:
     """An annotation of ours with a slip in its name or value would be ignored in silence."""
     for name, value in sorted(workspace.metadata.annotations.items()):
-        if not name.startswith("berth.dev/") or name in (ANNOTATION_ACCELERATOR, ANNOTATION_API_KEY_SECRET):
+        if not name.startswith("berth.dev/") or name in JUDGED_ELSEWHERE:
             continue
         allowed = OWN_ANNOTATIONS.get(name)
         if allowed is None:

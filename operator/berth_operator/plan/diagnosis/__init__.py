@@ -18,6 +18,7 @@ __all__ = ["diagnose", "findings", "unplaced"]
 UNPLACED = frozenset(
     SEVERITY[SEVERITY.index(Reason.QUOTA_EXCEEDED) : SEVERITY.index(Reason.SECRET_MISSING)]
     + SEVERITY[SEVERITY.index(Reason.ROLLOUT_BLOCKED) : SEVERITY.index(Reason.NODE_LOST)]
+    + (Reason.VOLUME_UNAVAILABLE,)
 )
 """Reasons for which a pod has no node."""
 

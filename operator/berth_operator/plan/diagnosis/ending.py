@@ -9,7 +9,7 @@ import re
 from typing import Final
 
 from berth_operator.plan.clock import seconds_between, span
-from berth_operator.plan.observed import Object, Observed, declared, node_name
+from berth_operator.plan.observed import Object, Observed, declared, described, is_init, node_name
 from berth_operator.plan.reasons import Culprit, Finding, Reason, clipped
 
 OOM_EXIT_CODE = 137
@@ -44,7 +44,7 @@ def ending_finding(pod: Object, container: Object, observed: Observed, doing: st
     ended = state.get("terminated") or (container.get("lastState") or {}).get("terminated") or {}
     if not ended:
         return None
-    what = f'container "{container.get("name")}" of pod "{pod["metadata"]["name"]}"'
+    what, fails = described(pod, container), "fails" if is_init(pod, container) else "cannot serve"
     culprit = Culprit("Pod", pod["metadata"]["name"])
     again = _again(int(container.get("restartCount", 0)), doing)
     text = str(ended.get("message") or "")
@@ -52,7 +52,7 @@ def ending_finding(pod: Object, container: Object, observed: Observed, doing: st
     if reason is not None:
         return Finding(
             reason,
-            f"{what} cannot serve{again}: {clipped(said, 500)}",
+            f"{what} {fails}{again}: {clipped(said, 500)}",
             REMEDIES.get(reason, "do what the server says"),
             culprit,
             cause=clipped(said, 120),
@@ -88,7 +88,7 @@ def ending_finding(pod: Object, container: Object, observed: Observed, doing: st
         Reason.CRASH_LOOP,
         f"{what} keeps ending: exit {ended.get('exitCode', 'unknown')}{again}"
         + (f'; its last words: "{words}"' if words else ""),
-        f"see `kubectl logs -n {_namespace(pod)} {pod['metadata']['name']} --previous`",
+        f"see `kubectl logs -n {_namespace(pod)} {pod['metadata']['name']}{_choice(pod, container)} --previous`",
         culprit,
         cause=str(ended.get("exitCode", "")),
     )
@@ -99,7 +99,7 @@ REMEDIES: Final = {
     Reason.OUT_OF_MEMORY: "use nodes with more memory or a smaller preset",
     Reason.DEVICE_PLUGIN_MISSING: "check the driver and the device plugin on the pod's node",
     Reason.MODEL_ACCESS_DENIED: "put a token that may read the model into the Secret that modelAccessSecret names",
-    Reason.DISK_FULL: "use a node with a larger disk",
+    Reason.DISK_FULL: "use a larger volume (annotation berth.dev/weights), or a node with a larger disk",
     Reason.SECRET_MISSING: "put a key into the Secret that the annotation berth.dev/api-key-secret names",
 }
 
@@ -147,6 +147,10 @@ def _timed_out(pod: Object, container: Object, ended: Object, observed: Observed
     # A server that never served and ran for just that long, ended by a signal or by draining after one.
     spent = ran is not None and limit <= ran <= limit + 300 and ended.get("exitCode") in (0, 137, 143)
     return limit if told or spent else None
+
+
+def _choice(pod: Object, container: Object) -> str:
+    return f" -c {container.get('name')}" if is_init(pod, container) else ""
 
 
 def _namespace(pod: Object) -> str:

@@ -8,7 +8,17 @@ from berth_operator.plan.diagnosis.ending import ending_finding
 from berth_operator.plan.diagnosis.images import IMAGE_REASONS, image_finding
 from berth_operator.plan.diagnosis.missing import missing_object
 from berth_operator.plan.diagnosis.scheduling import scheduling_finding
-from berth_operator.plan.observed import Object, Observed, declared, is_pod_ready, is_running, node_name, uid
+from berth_operator.plan.observed import (
+    Object,
+    Observed,
+    declared,
+    described,
+    is_init,
+    is_pod_ready,
+    is_running,
+    node_name,
+    uid,
+)
 from berth_operator.plan.reasons import Culprit, Finding, Reason, clipped
 
 START_REASONS = frozenset({"CreateContainerError", "RunContainerError", "StartError", "ContainerCannotRun"})
@@ -102,7 +112,7 @@ def _node(pod: Object, observed: Observed) -> Iterator[Finding]:
 
 
 def _container(pod: Object, container: Object, observed: Observed, now: str) -> Finding | None:
-    what = f'container "{container.get("name")}" of pod "{pod["metadata"]["name"]}"'
+    what = described(pod, container)
     culprit = Culprit("Pod", pod["metadata"]["name"])
     state = container.get("state") or {}
     waiting = state.get("waiting") or {}
@@ -176,6 +186,10 @@ def _on_its_way(pod: Object, containers: list[Object], observed: Observed, now: 
             "resource.count",
             culprit,
         )
+    early = next(filter(is_running, (pod.get("status") or {}).get("initContainerStatuses") or []), None)
+    if early is not None:
+        doing = _doing(pod, early, observed, now)
+        return Finding(Reason.STARTING, f'pod "{name}" is starting: {doing}', "", culprit)
     if not any(is_running(container) for container in containers):
         return Finding(
             Reason.STARTING,
@@ -204,7 +218,8 @@ def _before_running(pod: Object, observed: Observed) -> str:
 def _doing(pod: Object, container: Object, observed: Observed, now: str) -> str:
     """What a server that runs and is not ready does: in its own words, and by its startup probe."""
     report = observed.reports.get(uid(pod))
-    words = report.words if report else "its model is loading"
+    silent = "its weights are being fetched" if is_init(pod, container) else "its model is loading"
+    words = report.words if report else silent
     ran = seconds_between(((container.get("state") or {}).get("running") or {}).get("startedAt"), now)
     probe = declared(pod, container).get("startupProbe")
     if ran is None:

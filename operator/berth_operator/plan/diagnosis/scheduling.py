@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from berth_operator.api.names import LABEL_WORKSPACE
 from berth_operator.plan import nodes
+from berth_operator.plan.diagnosis.claims import claim_finding
 from berth_operator.plan.observed import Object, Observed, labels, node_name
 from berth_operator.plan.placement import GPU_RESOURCE
 from berth_operator.plan.reasons import Culprit, Finding, Reason, clipped
@@ -39,6 +40,8 @@ def scheduling_finding(pod: Object, message: str, observed: Observed) -> Finding
     for said, resource, reason, word in SHORTAGES:
         if said in words:
             return _shortage(head, name, spec, matching, resource, reason, word)
+    if (lacking := claim_finding(head, name, words)) is not None:
+        return lacking
     unlabelled = "node affinity" in words or "node selector" in words or "node(s) didn't match" in words
     if unlabelled and not re.search(r"taint|unschedulable|not ready", words):
         return _nothing_matches(head, name, spec, None)
