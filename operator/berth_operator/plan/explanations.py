@@ -229,6 +229,13 @@ EXPLANATIONS: Final[dict[Reason, Explanation]] = {
         "It is not on the hub, the hub cannot be reached, or its files are not what the server reads.",
         "The message has the server's words and remedy.",
     ),
+    Reason.INVALID_ADAPTER: Explanation(
+        "A LoRA adapter of `inference.adapters` cannot be merged into the model, or not be got out of its image.",
+        "It was trained for another model, its files are missing or damaged, or it is of a kind that cannot be merged; "
+        "the message names the adapter and says which.",
+        "Correct the adapter's image or volume, or remove it from `inference.adapters`; see "
+        "[adapters](adapters.md#when-an-adapter-cannot-be-merged).",
+    ),
     Reason.DISK_FULL: Explanation(
         "There is no space left for the weights.",
         "The node's disk, or a limit on the pod's storage, is smaller than the weights.",
