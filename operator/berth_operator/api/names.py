@@ -23,6 +23,9 @@ FIELD_MANAGER: Final = "berth"
 CONTAINER: Final = "inference"
 """The server's container in every pod that Berth renders."""
 
+ADAPTER_PREFIX: Final = "adapter-"
+"""Before an adapter's name, in the names of its init container and its volume."""
+
 SERVER_PORT: Final = 5000
 SERVICE_PORT: Final = 80
 PORT_NAME: Final = "http"

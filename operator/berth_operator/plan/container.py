@@ -1,11 +1,12 @@
 """The server's container: image, arguments, resources, probes and rights, rendered from a preset."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from berth_operator.api.names import CONTAINER, PORT_NAME, SERVER_PORT, TOKEN_KEY
-from berth_operator.api.spec import PresetRef
-from berth_operator.plan import api_keys
+from berth_operator.api.spec import Adapter, PresetRef
+from berth_operator.plan import adapters, api_keys
 from berth_operator.plan.placement import GPU_RESOURCE
 from berth_operator.plan.server_config import ServerConfig
 from berth_operator.presets import Preset
@@ -74,6 +75,7 @@ def render_container(
     config: ServerConfig,
     *,
     api_key_secret: str | None,
+    merged: Sequence[Adapter] = (),
     on_gpu: bool,
 ) -> dict[str, Any]:
     """Return the container that serves the preset."""
@@ -85,7 +87,8 @@ def render_container(
     arguments += preset.server.args
     if preset.needs_gpu and not on_gpu:
         arguments += ["--device", "cpu"]
-    mounts = [dict(mount) for mount in VOLUME_MOUNTS]
+    arguments += adapters.arguments(merged)
+    mounts = [*(dict(mount) for mount in VOLUME_MOUNTS), *adapters.volume_mounts(merged)]
     if api_key_secret:
         arguments += api_keys.ARGUMENTS
         mounts.append(api_keys.volume_mount())

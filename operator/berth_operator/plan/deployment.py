@@ -6,7 +6,7 @@ from typing import Any
 from berth_operator.api.names import ANNOTATION_ROLLOUT, LABEL_WORKSPACE, ROLLOUT_RECREATE
 from berth_operator.api.spec import PresetRef
 from berth_operator.api.workspace import Workspace
-from berth_operator.plan import api_keys
+from berth_operator.plan import adapters, api_keys
 from berth_operator.plan.container import END_SECONDS, VOLUMES, drain_seconds, render_container
 from berth_operator.plan.differences import digest
 from berth_operator.plan.metadata import child_metadata, labels
@@ -44,19 +44,33 @@ def preset_pod_spec(
 ) -> dict[str, Any]:
     """Return the pod spec that serves a preset: restricted, without a service account token."""
     keys = api_keys.api_key_secret(workspace)
+    merged = workspace.inference.adapters if workspace.inference is not None else []
     container = render_container(
-        workspace.metadata.name, preset, reference, settings, config, api_key_secret=keys, on_gpu=on_gpu
+        workspace.metadata.name,
+        preset,
+        reference,
+        settings,
+        config,
+        api_key_secret=keys,
+        merged=merged,
+        on_gpu=on_gpu,
     )
-    secrets = (*reference.preset_options.image_pull_secrets, *settings.image_pull_secrets)
+    secrets = (
+        *reference.preset_options.image_pull_secrets,
+        *adapters.image_pull_secrets(merged),
+        *settings.image_pull_secrets,
+    )
     spec: dict[str, Any] = {
         "containers": [container],
-        "volumes": copy.deepcopy(list(VOLUMES)),
+        "volumes": [*copy.deepcopy(list(VOLUMES)), *copy.deepcopy(adapters.volumes(merged))],
         "terminationGracePeriodSeconds": drain_seconds(config) + END_SECONDS,
         "automountServiceAccountToken": False,
         # A Service called "berth" would otherwise put BERTH_PORT=tcp://... into the server's environment.
         "enableServiceLinks": False,
         "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
     }
+    if copying := adapters.init_containers(merged):
+        spec["initContainers"] = copying
     if keys:
         spec["volumes"].append(api_keys.volume(keys))
     if secrets:
