@@ -53,8 +53,10 @@ def merge_adapters(model: Any, adapters: Sequence[Adapter], base: str) -> Any:
         config = adapter_config(adapter)
         _check(adapter, config, alone=len(adapters) == 1)
         trained_for = config.get("base_model_name_or_path")
-        if isinstance(trained_for, str) and trained_for.rpartition("/")[2] != base.rpartition("/")[2]:
-            _log.warning('adapter "%s" was trained for %s, not for %s', adapter.name, trained_for[:200], base)
+        if _names_another(trained_for, base):
+            _log.warning(
+                'adapter "%s" was trained for %s, not for %s', adapter.name, str(trained_for)[:200], base
+            )
         try:
             model = _merged(model, adapter, _lora_config(adapter, config), base, trained_for)
         except (LoadError, MemoryError, torch.OutOfMemoryError):
@@ -64,6 +66,15 @@ def merge_adapters(model: Any, adapters: Sequence[Adapter], base: str) -> Any:
             raise unusable(adapter, f"{type(error).__name__}: {_one_line(error)}") from None
         _log.info("merged adapter %s", adapter)
     return model
+
+
+def _names_another(trained_for: object, base: str) -> bool:
+    """Whether what an adapter was trained for has another name. A path, as of a trainer's container, is no name."""
+    return (
+        isinstance(trained_for, str)
+        and not trained_for.startswith(("/", ".", "~"))
+        and trained_for.rpartition("/")[2] != base.rpartition("/")[2]
+    )
 
 
 def _check(adapter: Adapter, config: Mapping[str, Any], *, alone: bool) -> None:

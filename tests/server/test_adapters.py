@@ -309,13 +309,22 @@ def test_what_is_off_in_a_newer_peft_s_configuration_is_as_good_as_not_there(
     assert merge_adapters(tiny_chat(), [Adapter("a", tmp_path / "a")], "tiny-chat")
 
 
+@pytest.mark.parametrize(
+    ("trained_for", "warns"),
+    [
+        ("someone/tiny-chit", True),
+        ("someone/tiny-chat", False),
+        ("/workspace/tfs/weights", False),
+        (None, False),
+    ],
+)
 def test_an_adapter_of_a_model_of_another_name_is_merged_with_a_warning(
-    trained: Trained, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    trained: Trained, tmp_path: Path, caplog: pytest.LogCaptureFixture, trained_for: str | None, warns: bool
 ) -> None:
     shutil.copytree(trained.harbour, tmp_path / "a")
-    set_in_config(base_model_name_or_path="someone/tiny-chit")(tmp_path / "a")
+    set_in_config(base_model_name_or_path=trained_for)(tmp_path / "a")
     merge_adapters(tiny_chat(), [Adapter("a", tmp_path / "a")], "tiny-chat")
-    assert 'adapter "a" was trained for someone/tiny-chit, not for tiny-chat' in caplog.text
+    assert (f'adapter "a" was trained for {trained_for}, not for tiny-chat' in caplog.text) is warns
 
 
 def test_nothing_is_downloaded_for_the_sake_of_an_adapter_that_is_not_there(tmp_path: Path) -> None:
