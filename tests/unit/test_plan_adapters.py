@@ -11,6 +11,7 @@ from berth_inference.adapters import Adapter
 from berth_inference.settings import parse_settings
 from berth_operator.plan.differences import covers
 from berth_operator.settings import Settings
+from chart.pod_security import restricted_violations
 from unit.test_plan_workload import container, planned, pod_spec, workspace
 
 SQL = {"source": {"name": "sql", "image": "example.com/sql:1", "imagePullSecrets": ["b", "a"]}}
@@ -67,6 +68,7 @@ def test_what_copies_an_adapter_is_as_restricted_as_the_server() -> None:
     spec = pod_spec(workspace(adapters=[SQL]))
     own = spec["initContainers"][0]["securityContext"]
     assert own == {**spec["containers"][0]["securityContext"], "runAsUser": 65532}
+    assert restricted_violations(spec) == []
 
 
 def test_the_registries_of_adapters_are_opened_by_their_secrets() -> None:
