@@ -72,6 +72,7 @@ class LoadFailure(StrEnum):
     ACCESS_DENIED = "access_denied"
     DISK_FULL = "disk_full"
     MODEL_UNAVAILABLE = "model_unavailable"
+    INVALID_ADAPTER = "invalid_adapter"
     NO_API_KEYS = "no_api_keys"
     INTERNAL = "internal"
 

@@ -6,6 +6,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
+from berth_inference.adapters import adapter_config
 from berth_inference.engine.interface import Engine
 from berth_inference.errors import LoadError, LoadFailure
 from berth_inference.garbage import keep_what_is_loaded, search_the_rest
@@ -23,6 +24,8 @@ def load_engine(settings: Settings, progress: LoadProgress) -> Engine:
 
     Raises `LoadError` with what is wrong and what to do.
     """
+    for adapter in settings.adapter:
+        adapter_config(adapter)  # before anything is downloaded, which may take minutes
     folder = find_model(settings.model, settings.revision, progress)
     progress.enter(Phase.LOADING)
     read_ahead(folder, progress.moved)
@@ -83,8 +86,15 @@ def _load_pipeline(folder: Path, settings: Settings) -> Any:
             use_safetensors=True,
             **source,
         )
+        if settings.adapter:
+            from berth_inference.merging import merge_adapters  # imports peft, which takes seconds
+
+            # Before the engine joins layers: an adapter is of the library's own.
+            model = merge_adapters(model, settings.adapter, settings.model)
         tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **source)
         return transformers.pipeline("text-generation", model=model, tokenizer=tokenizer)
+    except LoadError:
+        raise
     except torch.OutOfMemoryError:
         raise LoadError(
             f"{settings.model} does not fit into the GPU's memory: use a larger GPU, more of them, or a smaller model",

@@ -78,9 +78,11 @@ class Service:
                 self.state = State.READY
                 self.ready_since = int(time.time())
                 info = outcome.info
+                adapters = ", ".join(map(str, self.settings.adapter))
                 _log.info(
-                    "ready: %s in %s on %s, context of %d tokens",
+                    "ready: %s%s in %s on %s, context of %d tokens",
                     info.names[0],
+                    f" with adapters {adapters}" if adapters else "",
                     info.dtype,
                     info.device,
                     info.context_length,

@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, NoReturn
 
+from berth_inference.adapters import Adapter, parse_adapter
+
 
 class SettingsError(Exception):
     """A flag or an environment variable that cannot be used; one line."""
@@ -21,6 +23,7 @@ class Settings:
     host: str = "0.0.0.0"  # noqa: S104  a pod is reached from outside its own loopback
     port: int = 5000
     served_model_name: tuple[str, ...] = field(default_factory=tuple)
+    adapter: tuple[Adapter, ...] = ()
     dtype: str = "auto"
     device: str = "auto"
     drain_seconds: float = 25.0
@@ -89,6 +92,16 @@ def truth(text: str) -> bool:
     return text.lower() == "true"
 
 
+def _adapter(text: str) -> Adapter:
+    try:
+        return parse_adapter(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+REPEATABLE = ("served_model_name", "adapter")
+"""Settings that may be given several times; in the environment, with commas between."""
+
 _COUNT = Between(int, 1, 2**31 - 1)
 
 # Field -> (parser of one value, help). The flag and the environment variable follow from the name.
@@ -98,6 +111,11 @@ OPTIONS: dict[str, tuple[Callable[[str], Any], str]] = {
     "host": (str, "address to listen on"),
     "port": (Between(int, 0, 65535), "port to listen on; 0 takes a free one and logs it"),
     "served_model_name": (str, "name that clients may use for the model; repeatable; default: --model"),
+    "adapter": (
+        _adapter,
+        "LoRA adapter to merge into the model, as NAME=FOLDER or, to count for less than its whole, "
+        "NAME:STRENGTH=FOLDER with a strength from 0 to 1; repeatable",
+    ),
     "dtype": (
         OneOf(("auto", "float32", "bfloat16", "float16")),
         "number type of the weights; auto: the checkpoint's own, and float32 on processors "
@@ -210,7 +228,7 @@ def _add(command: argparse.ArgumentParser, name: str) -> None:
         f"--{name.replace('_', '-')}",
         dest=name,
         type=parse,
-        action="append" if name == "served_model_name" else "store",
+        action="append" if name in REPEATABLE else "store",
         default=None,
         help=f"{text} [{environment_name(name)}]".replace("%", "%%"),
     )
@@ -229,8 +247,8 @@ def parse_command(arguments: Sequence[str], environment: Mapping[str, str]) -> t
         if not text:
             continue
         try:
-            if name == "served_model_name":
-                values[name] = tuple(part.strip() for part in text.split(",") if part.strip())
+            if name in REPEATABLE:
+                values[name] = tuple(parse(part.strip()) for part in text.split(",") if part.strip())
             else:
                 values[name] = parse(text)
         except argparse.ArgumentTypeError as error:
@@ -239,5 +257,9 @@ def parse_command(arguments: Sequence[str], environment: Mapping[str, str]) -> t
     values |= {name: given[name] for name in OPTIONS if given.get(name) is not None}
     if not values.get("model"):
         raise SettingsError(f"no model to {given['command']}: give --model or set BERTH_MODEL")
-    values["served_model_name"] = tuple(values.get("served_model_name", ()))
+    for name in REPEATABLE:
+        values[name] = tuple(values.get(name, ()))
+    names = [adapter.name for adapter in values["adapter"]]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise SettingsError(f"--adapter: two adapters are named {twice}; give each a name of its own")
     return given["command"], Settings(**values)

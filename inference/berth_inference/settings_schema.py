@@ -16,7 +16,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from berth_inference.settings import OPTIONS, Between, OneOf, truth
+from berth_inference.settings import OPTIONS, REPEATABLE, Between, OneOf, truth
 
 
 def settings_schema() -> dict[str, dict[str, Any]]:
@@ -37,7 +37,7 @@ def _setting(name: str) -> dict[str, Any]:
         setting["choices"] = list(parse.choices)
     elif parse is truth:
         setting["type"] = "boolean"
-    if name == "served_model_name":
+    if name in REPEATABLE:
         setting["repeatable"] = True
     return setting
 

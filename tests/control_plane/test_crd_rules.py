@@ -136,6 +136,20 @@ CREATED = [
         "an adapter from an address", adapters(adapter(urls=["https://example.com/a"])), "not downloaded from"
     ),
     Case("an adapter whose name leaves its folder", adapters(adapter("../a")), "should match"),
+    Case("an adapter whose name has a dot", adapters(adapter("a.b")), "should match"),
+    Case("an adapter whose name is long", adapters(adapter("a" * 55))),
+    Case("an adapter whose name is too long", adapters(adapter("a" * 56)), "may not be more than 55"),
+    Case(
+        "an adapter from a volume with a pull secret",
+        adapters(adapter(volumeSource={"emptyDir": {}}, imagePullSecrets=["s"])),
+        "imagePullSecrets needs an image",
+    ),
+    Case(
+        "adapters beside a template",
+        lambda w: w["inference"].update(adapters=[adapter()]),
+        "give them to the template's server",
+        start="template",
+    ),
     *(Case(f"strength {value}", strength(value)) for value in ("0", "1", "1.0", "0.5", ".5", "0.123456789")),
     *(
         Case(f"strength {value!r}", strength(value), STRENGTH)

@@ -123,7 +123,9 @@ async def test_the_operator_s_pod_is_admitted_where_pods_must_be_restricted(team
 async def test_a_model_is_served_where_pods_must_be_restricted_under_the_chart_s_own_account(
     team: Cluster, nodes: FakeNodes
 ) -> None:
-    await team.create(WORKSPACES, tiny())
+    adapter = {"source": {"name": "a", "image": "example.com/adapter:1"}}
+    adapted = workspace(TEAM, "tiny", preset={"name": "tiny-chat"}, adapters=[adapter])
+    await team.create(WORKSPACES, adapted)
     await nodes.serve("tiny")
     await team.reported("tiny", "Serving")
     await team.delete(WORKSPACES, "tiny")

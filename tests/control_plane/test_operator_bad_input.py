@@ -47,10 +47,10 @@ FAULTS = [
         id="a gated model without a token",
     ),
     pytest.param(
-        {"preset": PRESET, "adapters": [{"source": {"name": "a", "image": "example.com/a:1"}}]},
-        "NotSupported",
-        ("inference.adapters", "remove it"),
-        id="adapters",
+        {"preset": PRESET, "adapters": [{"source": {"name": "a", "volumeSource": {}}}]},
+        "InvalidWorkspace",
+        ("inference.adapters[0].source.volumeSource", "persistentVolumeClaim"),
+        id="an adapter from a volume of no kind",
     ),
     pytest.param(
         {"template": {"spec": {"containers": []}}},

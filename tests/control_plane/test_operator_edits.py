@@ -49,6 +49,10 @@ def options(**values: Any) -> Object:
     return {"inference": {"preset": {"presetOptions": values}}}
 
 
+def adapter(name: str, strength: str = "1.0", **source: Any) -> Object:
+    return {"source": {"name": name, **source}, "strength": strength}
+
+
 @pytest.mark.parametrize(
     ("edit", "back", "shows"),
     [
@@ -91,6 +95,12 @@ def options(**values: Any) -> Object:
             {"inference": {"preset": {"accessMode": None, "presetOptions": {"image": None}}}},
             "example.com/own:7",
             id="accessMode and image",
+        ),
+        pytest.param(
+            {"inference": {"adapters": [adapter("seven", image="example.com/seven:1")]}},
+            {"inference": {"adapters": None}},
+            "seven",
+            id="adapters",
         ),
         pytest.param(annotated(accelerator="cpu"), annotated(accelerator=None), "--device", id="accelerator"),
         pytest.param(annotated(rollout="recreate"), annotated(rollout=None), "Recreate", id="rollout"),
@@ -249,3 +259,36 @@ async def test_an_operator_that_renders_the_same_restarts_no_pod(
     if control_plane.has_controllers:
         sets = await cluster.list_all(REPLICA_SETS, cluster.namespace, f"kaito.sh/workspace={name}")
         assert len(sets) == 1
+
+
+async def test_adapters_that_are_added_removed_or_weighed_anew_reach_the_pods(
+    cluster: Cluster, name: str
+) -> None:
+    claim = {"persistentVolumeClaim": {"claimName": "tone"}}
+    sql, tone = adapter("sql", image="example.com/sql:1"), adapter("tone", volumeSource=claim)
+
+    async def with_adapters(*wanted: Object) -> Object:
+        flags = [f"/mnt/adapter/{one['source']['name']}" for one in wanted]
+        strengths = [one["strength"] for one in wanted if one["strength"] != "1.0"]
+
+        def arrived(live: Object) -> bool:
+            given = [text for text in arguments(live) if "=/mnt/adapter/" in text]
+            said = [text.rpartition("=")[2] for text in given]
+            return said == flags and all(any(f":{one}=" in text for text in given) for one in strengths)
+
+        await cluster.edit(WORKSPACES, name, {"inference": {"adapters": list(wanted)}})
+        return await cluster.deployed(name, arrived)
+
+    await cluster.create_workspace(name, preset={"name": "tiny-chat"}, adapters=[sql])
+    first = pod(await cluster.deployed(name))
+    assert [one["name"] for one in first["initContainers"]] == ["adapter-sql"]
+
+    both = pod(await with_adapters(sql, tone))
+    assert {"adapters", "adapter-tone"} <= {one["name"] for one in both["volumes"]}
+
+    weighed = pod(await with_adapters(sql, {**tone, "strength": "0.5"}))
+    assert "--adapter=tone:0.5=/mnt/adapter/tone" in weighed["containers"][0]["args"]
+
+    one = pod(await with_adapters({**tone, "strength": "0.5"}))
+    assert not one.get("initContainers")
+    assert "adapters" not in {volume["name"] for volume in one["volumes"]}

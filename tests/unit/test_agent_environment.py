@@ -49,6 +49,7 @@ def value_from(**origin: Any) -> dict[str, str]:
         ("/var/log", "/state/var/log"),
         ("--cache=/tmp/x", "--cache=/state/tmp/x"),
         ("--cache=x/tmp", "--cache=x/tmp"),
+        ("--adapter=a:0.5=/tmp/x", "--adapter=a:0.5=/state/tmp/x"),
         ("a=/tmp", "a=/tmp"),
         ("x /tmp", "x /tmp"),
     ],

@@ -36,6 +36,13 @@ def test_a_plan_shows_manifests_needs_and_fit(capsys: pytest.CaptureFixture[str]
     assert "\x1b" not in said, "a pipe gets no colours"
 
 
+def test_a_plan_shows_adapters_with_their_strength_and_place(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plan", "--offline", str(EXAMPLES / "workspace-phi-3-adapters.yaml")]) == 0
+    said = capsys.readouterr().out
+    assert "sql at strength 0.8 from registry.example.com/adapters/phi-3-sql:1.0" in said
+    assert "tone at strength 0.5 from a persistentVolumeClaim volume" in said
+
+
 @pytest.mark.parametrize("form", ["yaml", "json"])
 def test_manifests_alone_go_to_the_pipe(form: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["plan", "--offline", "-o", form, str(MEDIUM)]) == 0

@@ -53,6 +53,12 @@ def two_gpus() -> dict[str, Any]:
     return pod(scheduler=NO_GPU, spec=need)
 
 
+def copying(container: dict[str, Any], name: str = "adapter-a") -> dict[str, Any]:
+    """A pod whose server waits for an init container."""
+    copier = {**container, "name": name, "image": "example.com/a:1", "ready": False}
+    return pod(initContainerStatuses=[copier], containerStatuses=[waits("PodInitializing")])
+
+
 def said(reason: str, message: str) -> str:
     return json.dumps({"reason": reason, "message": message}) + "\n"
 
@@ -556,6 +562,68 @@ CASES: list[tuple[str, Observed, Reason, tuple[str, ...]]] = [
         observed(fetching(crashed(1, "ValueError: bad") | {"name": "fetch-weights"})),
         Reason.CRASH_LOOP,
         ("ValueError: bad", "-c fetch-weights --previous"),
+    ),
+    (
+        "an adapter does not fit, as the server says",
+        observed(
+            pod(
+                containerStatuses=[
+                    crashed(1, said("invalid_adapter", 'adapter "a" cannot be merged: no rank'))
+                ]
+            )
+        ),
+        Reason.INVALID_ADAPTER,
+        ('adapter "a" cannot be merged: no rank', "inference.adapters"),
+    ),
+    (
+        "an adapter's image has no files where they should be",
+        observed(copying(crashed(1, "cp: can't stat '/data/.': No such file or directory"))),
+        Reason.INVALID_ADAPTER,
+        ('cannot copy adapter "a"', 'image "example.com/a:1" (exit 1): cp: can\'t stat', "under /data"),
+    ),
+    (
+        "an adapter's image has no cp",
+        observed(
+            copying(
+                waits(
+                    "RunContainerError",
+                    'failed to create containerd task: exec: "cp": executable file not found in $PATH',
+                )
+            )
+        ),
+        Reason.INVALID_ADAPTER,
+        ('adapter "a"', "executable file not found", "busybox"),
+    ),
+    (
+        "an adapter's image has no cp, and the kubelet waits before it tries again",
+        observed(
+            copying(
+                {
+                    **waits("CrashLoopBackOff", "back-off 10s"),
+                    "lastState": ended(128, 'exec: "cp": executable file not found', reason="StartError"),
+                }
+            )
+        ),
+        Reason.INVALID_ADAPTER,
+        ("(exit 128)", "busybox"),
+    ),
+    (
+        "an adapter's image is not there",
+        observed(copying(waits("ErrImagePull", "example.com/a:1: not found"))),
+        Reason.IMAGE_NOT_FOUND,
+        ('container "adapter-a"', "push it"),
+    ),
+    (
+        "an adapter is being copied",
+        observed(copying(runs())),
+        Reason.STARTING,
+        ('adapter "a" is being copied out of its image',),
+    ),
+    (
+        "an init container of a template runs",
+        observed(copying(runs(), "fetch")),
+        Reason.STARTING,
+        ('its init container "fetch" runs',),
     ),
     (
         "the server's report has a reason that this operator does not know",

@@ -342,12 +342,6 @@ def test_a_users_label_cannot_take_the_pod_away_from_its_service() -> None:
             "kaito.sh/runtime",
             id="a runtime this version does not render",
         ),
-        pytest.param(
-            workspace(adapters=[{"source": {"name": "a", "image": "i"}}]),
-            Reason.NOT_SUPPORTED,
-            "inference.adapters",
-            id="adapters",
-        ),
     ],
 )
 def test_what_cannot_be_done_is_refused_with_a_remedy(

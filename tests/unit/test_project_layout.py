@@ -20,7 +20,16 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
 EXTRAS = PROJECT["optional-dependencies"]
 
-SERVER_ONLY = {"torch", "transformers", "accelerate", "tokenizers", "safetensors", "fastapi", "uvicorn"}
+SERVER_ONLY = {
+    "torch",
+    "transformers",
+    "accelerate",
+    "peft",
+    "tokenizers",
+    "safetensors",
+    "fastapi",
+    "uvicorn",
+}
 OPERATOR_ONLY = {"kopf", "kubernetes"}
 
 

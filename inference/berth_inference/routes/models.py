@@ -9,7 +9,7 @@ from fastapi import APIRouter, Path
 from berth_inference.dialects.models import served_name
 from berth_inference.routes.dependencies import ServiceDependency
 from berth_inference.routes.responses import OPENAI_REFUSALS, only
-from berth_inference.schemas.openai_answers import ModelCard, ModelList
+from berth_inference.schemas.openai_answers import AdapterCard, ModelCard, ModelList
 from berth_inference.service import Service
 
 router = APIRouter(tags=["OpenAI"])
@@ -18,7 +18,13 @@ router = APIRouter(tags=["OpenAI"])
 def _card(name: str, service: Service) -> ModelCard:
     info = service.engine.info
     return ModelCard(
-        id=name, created=service.ready_since, root=info.names[0], max_model_len=info.context_length
+        id=name,
+        created=service.ready_since,
+        root=info.names[0],
+        max_model_len=info.context_length,
+        adapters=[
+            AdapterCard(name=adapter.name, strength=adapter.strength) for adapter in service.settings.adapter
+        ],
     )
 
 

@@ -101,6 +101,13 @@ class Completion(BaseModel):
     usage: Usage = Field(description="What was read and written.")
 
 
+class AdapterCard(BaseModel):
+    """A LoRA adapter that is merged into the served model."""
+
+    name: str = Field(description="Its name.")
+    strength: float = Field(description="How much of it was added, from 0 to 1.")
+
+
 class ModelCard(BaseModel):
     """One name of the served model."""
 
@@ -110,6 +117,7 @@ class ModelCard(BaseModel):
     owned_by: Literal["berth"] = Field("berth", description="Who serves it.")
     root: str = Field(description="The model's first name.")
     max_model_len: int = Field(description="How many tokens its context holds.")
+    adapters: list[AdapterCard] = Field(description="The LoRA adapters in it, which every answer comes from.")
 
 
 class ModelList(BaseModel):

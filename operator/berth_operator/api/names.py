@@ -26,6 +26,9 @@ CONTAINER: Final = "inference"
 FETCH_CONTAINER: Final = "fetch-weights"
 """The init container that downloads the weights, in pods of presets that need it."""
 
+ADAPTER_PREFIX: Final = "adapter-"
+"""Before an adapter's name, in the names of its init container and its volume."""
+
 SERVER_PORT: Final = 5000
 SERVICE_PORT: Final = 80
 PORT_NAME: Final = "http"

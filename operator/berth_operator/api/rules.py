@@ -67,6 +67,10 @@ RULES: Final[dict[str, tuple[Rule, ...]]] = {
             "pod of your own",
         ),
         Rule(
+            "!has(self.template) || !has(self.adapters) || size(self.adapters) == 0",
+            "adapters are merged by Berth's own server: give them to the template's server instead, or use a preset",
+        ),
+        Rule(
             "has(self.preset) == has(oldSelf.preset)",
             "preset and template cannot take each other's place: delete the Workspace and create it anew",
         ),
@@ -104,6 +108,10 @@ RULES: Final[dict[str, tuple[Rule, ...]]] = {
         Rule(
             "has(self.image) != has(self.volumeSource)",
             "exactly one of image and volumeSource must be set",
+        ),
+        Rule(
+            "has(self.image) || !has(self.imagePullSecrets) || size(self.imagePullSecrets) == 0",
+            "imagePullSecrets needs an image",
         ),
     ),
     "inference.adapters[].strength": (

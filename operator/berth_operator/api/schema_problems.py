@@ -8,7 +8,7 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 
 from berth_operator.api.problems import Problem, shown
-from berth_operator.api.spec import LABEL_VALUE_PATTERN, NAME_PATTERN, NO_SPACE_PATTERN
+from berth_operator.api.spec import ADAPTER_NAME_PATTERN, LABEL_VALUE_PATTERN, NAME_PATTERN, NO_SPACE_PATTERN
 
 _FIELD = re.compile(r"[A-Za-z]{1,40}", re.ASCII)
 
@@ -24,6 +24,7 @@ _TYPES = {
 }
 
 _PATTERNS = {
+    ADAPTER_NAME_PATTERN: "the name of an adapter (lower-case letters and digits, with '-' between them)",
     NAME_PATTERN: "a Kubernetes name (lower-case letters and digits, with '-' and '.' between them)",
     LABEL_VALUE_PATTERN: "the value of a label (letters and digits, with '-', '_' and '.' between them)",
     NO_SPACE_PATTERN: "the name of an image (which has no spaces)",

@@ -21,6 +21,9 @@ MAX_NAME = 253
 MAX_LABEL = 63
 """The longest value of a label."""
 
+MAX_ADAPTER_NAME = 55
+"""An adapter's init container is named `adapter-` and its name, which together may have 63 characters."""
+
 MAX_LABEL_KEY = 317
 """A label's key: a DNS subdomain of 253 characters, a slash, and a name of 63."""
 
@@ -28,10 +31,14 @@ MAX_IMAGE = 1024
 """Well above what registries allow: 255 characters for a repository, 128 for a tag, 71 for a digest."""
 
 NAME_PATTERN = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"
+ADAPTER_NAME_PATTERN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
 LABEL_VALUE_PATTERN = r"^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$"
 NO_SPACE_PATTERN = r"^[^ \t\r\n]+$"
 
 Name = Annotated[StrictStr, Field(min_length=1, max_length=MAX_NAME, pattern=NAME_PATTERN)]
+AdapterName = Annotated[
+    StrictStr, Field(min_length=1, max_length=MAX_ADAPTER_NAME, pattern=ADAPTER_NAME_PATTERN)
+]
 Image = Annotated[StrictStr, Field(min_length=1, max_length=MAX_IMAGE, pattern=NO_SPACE_PATTERN)]
 LabelValue = Annotated[StrictStr, Field(max_length=MAX_LABEL, pattern=LABEL_VALUE_PATTERN)]
 LabelKey = Annotated[StrictStr, Field(min_length=1, max_length=MAX_LABEL_KEY)]
@@ -155,9 +162,13 @@ class PresetRef(SpecModel):
 class AdapterSource(SpecModel):
     """Where a LoRA adapter's files come from: an image or a volume, exactly one of them."""
 
-    name: Name = Field(description="The adapter's name, of which there is only one in this Workspace.")
+    name: AdapterName = Field(description="The adapter's name, of which there is only one in this Workspace.")
     image: Image | None = Field(
-        default=None, description="An image that holds the adapter's files under /data."
+        default=None,
+        description=(
+            "An image that holds the adapter's files (adapter_config.json and adapter_model.safetensors) under "
+            "/data, readable for every user, and the program `cp`."
+        ),
     )
     image_pull_secrets: list[Name] = Field(
         default_factory=list,
@@ -166,7 +177,9 @@ class AdapterSource(SpecModel):
     )
     volume_source: dict[StrictStr, Any] | None = Field(
         default=None,
-        description="A volume that holds the adapter's files, written as a pod's volume is, without a name.",
+        description=(
+            "A volume that holds the adapter's files at its root, written as a pod's volume is, without a name."
+        ),
     )
     urls: list[Annotated[StrictStr, Field(max_length=2048)]] = Field(
         default_factory=list,
@@ -181,7 +194,9 @@ class Adapter(SpecModel):
     source: AdapterSource = Field(description="Where the adapter's files come from.")
     strength: Annotated[StrictStr, Field(max_length=16)] = Field(
         default="1.0",
-        description='How strongly the adapter counts: a number from 0 to 1, in quotes, such as "0.5".',
+        description=(
+            'How much of the adapter is added to the model: a number from 0 to 1, in quotes, such as "0.5".'
+        ),
     )
 
 
@@ -206,5 +221,7 @@ class Inference(SpecModel):
     adapters: list[Adapter] = Field(
         default_factory=list,
         max_length=MAX_ADAPTERS,
-        description="LoRA adapters that are merged into the model: at most 10, each with a name of its own.",
+        description=(
+            "LoRA adapters that are merged into the preset's model: at most 10, each with a name of its own."
+        ),
     )

@@ -118,6 +118,12 @@ def inference_problems(inference: Inference) -> Iterator[Problem]:
         yield from _preset_problems(inference.preset)
     if inference.template is not None:
         yield from template_problems(inference.template)
+        if inference.adapters and inference.preset is None:
+            yield Problem(
+                "inference.adapters",
+                "are set beside template, whose server is not Berth's to give adapters to",
+                "give them to the template's own server, or use a preset",
+            )
     seen: set[str] = set()
     for index, adapter in enumerate(inference.adapters):
         path = f"inference.adapters[{index}]"
@@ -153,6 +159,15 @@ def _adapter_problems(adapter: Adapter, path: str) -> Iterator[Problem]:
             "both image and volumeSource are set" if source.image else "neither image nor volumeSource is set"
         )
         yield Problem(f"{path}.source", both, "set exactly one of them")
+    if source.image is None and source.image_pull_secrets:
+        yield Problem(f"{path}.source.imagePullSecrets", "are set, though there is no image", "remove them")
+    kinds = source.volume_source
+    if kinds is not None and (len(kinds) != 1 or "name" in kinds):
+        yield Problem(
+            f"{path}.source.volumeSource",
+            f"must hold one kind of volume and nothing else, not {shown(', '.join(kinds) or 'none')}",
+            "write it as `persistentVolumeClaim: {claimName: NAME}`, without a name",
+        )
     if not STRENGTH.fullmatch(adapter.strength) or not 0 <= float(adapter.strength) <= 1:
         yield Problem(
             f"{path}.strength",

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from berth_operator.api.names import KIND
+from berth_operator.api.spec import Adapter
 from berth_operator.api.workspace import InvalidWorkspace, Workspace, parse_workspace
 from berth_operator.cli.connection import add_cluster_options, dumped
 from berth_operator.cli.errors import CliError
@@ -129,14 +130,23 @@ def _described(plan: _Planned, with_nodes: bool) -> str:
         ("Service", f"{service['type']}, port {service['ports'][0]['port']}"),
         ("Each pod asks for", ", ".join(f"{amount} {name}" for name, amount in asked.items()) or "nothing"),
     ]
+    inference = plan.workspace.inference if plan.workspace else None
+    rows += [("Adapter", _adapter(one)) for one in (inference.adapters if inference else ())]
     if workload.fit is not None:
         rows += _fit_rows(workload.fit, with_nodes)
     lines = [f"Workspace {styled(plan.name, BOLD)}", *(f"  {line}" for line in table(rows).splitlines())]
     lines += [f"  {styled('warning', YELLOW)}: {warning.message}" for warning in workload.warnings]
-    named = plan.workspace.inference.config if plan.workspace and plan.workspace.inference else None
-    if named:
-        lines.append(f"  ConfigMap {named} is judged if the file has it, and again by the operator")
+    if inference and inference.config:
+        lines.append(
+            f"  ConfigMap {inference.config} is judged if the file has it, and again by the operator"
+        )
     return "\n".join(lines) + "\n"
+
+
+def _adapter(adapter: Adapter) -> str:
+    source = adapter.source
+    place = source.image or f"a {next(iter(source.volume_source or {}), '')} volume"
+    return f"{source.name} at strength {adapter.strength} from {place}"
 
 
 def _fit_rows(fit: Fit, with_nodes: bool) -> list[tuple[str, str]]:

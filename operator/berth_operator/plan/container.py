@@ -1,12 +1,13 @@
 """The server's container: image, arguments, resources, probes and rights, rendered from a preset."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from berth_operator.api.names import CONTAINER, FETCH_CONTAINER, PORT_NAME, SERVER_PORT
-from berth_operator.api.spec import PresetRef
+from berth_operator.api.spec import Adapter, PresetRef
 from berth_operator.api.weights import WeightsVolume
-from berth_operator.plan import api_keys, weights
+from berth_operator.plan import adapters, api_keys, weights
 from berth_operator.plan.placement import GPU_RESOURCE
 from berth_operator.plan.server_config import ServerConfig
 from berth_operator.presets import Preset
@@ -71,6 +72,7 @@ def render_container(
     where: WeightsVolume,
     *,
     api_key_secret: str | None,
+    merged: Sequence[Adapter] = (),
     on_gpu: bool,
 ) -> dict[str, Any]:
     """Return the container that serves the preset."""
@@ -80,10 +82,12 @@ def render_container(
     arguments += preset.server.args
     if preset.needs_gpu and not on_gpu:
         arguments += ["--device", "cpu"]
+    arguments += adapters.arguments(merged)
     fetched = weights.is_fetched(preset, reference)
     # What was fetched is only read: a server that is taken over cannot change what others that share it load.
     mounts: list[dict[str, Any]] = [{**WEIGHTS_MOUNT, "readOnly": True} if fetched else dict(WEIGHTS_MOUNT)]
     mounts += [dict(TMP_MOUNT), dict(SHARED_MEMORY_MOUNT)]
+    mounts += adapters.volume_mounts(merged)
     if api_key_secret:
         arguments += api_keys.ARGUMENTS
         mounts.append(api_keys.volume_mount())

@@ -7,7 +7,7 @@ from berth_operator.api.names import ANNOTATION_ROLLOUT, LABEL_WORKSPACE, ROLLOU
 from berth_operator.api.spec import PresetRef
 from berth_operator.api.weights import WeightsVolume
 from berth_operator.api.workspace import Workspace
-from berth_operator.plan import api_keys, weights
+from berth_operator.plan import adapters, api_keys, weights
 from berth_operator.plan.container import (
     END_SECONDS,
     SCRATCH_VOLUMES,
@@ -52,6 +52,7 @@ def preset_pod_spec(
 ) -> dict[str, Any]:
     """Return the pod spec that serves a preset: restricted, without a service account token."""
     keys = api_keys.api_key_secret(workspace)
+    merged = workspace.inference.adapters if workspace.inference is not None else []
     container = render_container(
         workspace.metadata.name,
         preset,
@@ -60,14 +61,20 @@ def preset_pod_spec(
         config,
         where,
         api_key_secret=keys,
+        merged=merged,
         on_gpu=on_gpu,
     )
-    secrets = (*reference.preset_options.image_pull_secrets, *settings.image_pull_secrets)
+    secrets = (
+        *reference.preset_options.image_pull_secrets,
+        *adapters.image_pull_secrets(merged),
+        *settings.image_pull_secrets,
+    )
     spec: dict[str, Any] = {
         "containers": [container],
         "volumes": [
             weights.volume(where, preset, reference, settings),
             *copy.deepcopy(list(SCRATCH_VOLUMES)),
+            *copy.deepcopy(adapters.volumes(merged)),
         ],
         "terminationGracePeriodSeconds": drain_seconds(config) + END_SECONDS,
         "automountServiceAccountToken": False,
@@ -79,8 +86,12 @@ def preset_pod_spec(
             **weights.ownership(where, settings),
         },
     }
+    # Adapters first: they are small, and what is wrong with them is told before weights are fetched.
+    before = adapters.init_containers(merged)
     if weights.is_fetched(preset, reference):
-        spec["initContainers"] = [render_fetch_container(preset, reference, settings, where, on_gpu=on_gpu)]
+        before.append(render_fetch_container(preset, reference, settings, where, on_gpu=on_gpu))
+    if before:
+        spec["initContainers"] = before
     if keys:
         spec["volumes"].append(api_keys.volume(keys))
     if secrets:

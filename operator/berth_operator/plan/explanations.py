@@ -231,6 +231,13 @@ EXPLANATIONS: Final[dict[Reason, Explanation]] = {
         "volume cannot be written to, or it is in a format that is not read.",
         "The message has the server's words and remedy. See [weights](weights.md).",
     ),
+    Reason.INVALID_ADAPTER: Explanation(
+        "A LoRA adapter of `inference.adapters` cannot be merged into the model, or not be got out of its image.",
+        "It was trained for another model, its files are missing or damaged, or it is of a kind that cannot be merged; "
+        "the message names the adapter and says which.",
+        "Correct the adapter's image or volume, or remove it from `inference.adapters`; see "
+        "[adapters](adapters.md#when-an-adapter-cannot-be-merged).",
+    ),
     Reason.DISK_FULL: Explanation(
         "There is no space left for the weights.",
         "The volume, the node's disk, or a limit on the pod's storage, is smaller than the weights.",

@@ -56,6 +56,7 @@ class Reason(StrEnum):
     OUT_OF_MEMORY = "OutOfMemory"
     MODEL_ACCESS_DENIED = "ModelAccessDenied"
     MODEL_UNAVAILABLE = "ModelUnavailable"
+    INVALID_ADAPTER = "InvalidAdapter"
     DISK_FULL = "DiskFull"
     STARTUP_TIMED_OUT = "StartupTimedOut"
     CRASH_LOOP = "CrashLoop"
@@ -118,6 +119,7 @@ SEVERITY: tuple[Reason, ...] = (
     Reason.OUT_OF_MEMORY,
     Reason.MODEL_ACCESS_DENIED,
     Reason.MODEL_UNAVAILABLE,
+    Reason.INVALID_ADAPTER,
     Reason.DISK_FULL,
     Reason.STARTUP_TIMED_OUT,
     Reason.CRASH_LOOP,

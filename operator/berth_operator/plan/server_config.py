@@ -30,6 +30,7 @@ RESERVED: Final = {
     "host": "the Service needs the pod's address",
     "port": "the Service needs port 5000",
     "api_key_file": "the annotation berth.dev/api-key-secret names the Secret that holds the keys",
+    "adapter": "inference.adapters lists them",
     "device": "the annotation berth.dev/accelerator says so",
 }
 """Settings that Berth makes itself, and what to use instead."""

@@ -75,7 +75,7 @@ def plan_workload(
     """
     inference = workspace.inference
     assert inference is not None  # noqa: S101 - parsing refused the Workspace otherwise
-    if (refusal := _unsupported(workspace, inference)) is not None:
+    if (refusal := _unsupported(workspace)) is not None:
         return refusal
     server = _server_config(inference, config)
     if isinstance(server, Finding):
@@ -184,27 +184,18 @@ def _accelerator(workspace: Workspace, preset: Preset) -> bool | Finding:
     )
 
 
-def _unsupported(workspace: Workspace, inference: Inference) -> Finding | None:
+def _unsupported(workspace: Workspace) -> Finding | None:
     """Refuse what this version does not act on, rather than accept and ignore it."""
     if (refusal := _unknown_annotation(workspace) or api_key_refusal(workspace)) is not None:
         return refusal
     runtime = workspace.metadata.annotations.get(ANNOTATION_RUNTIME, "transformers")
-    for asked, what, remedy in (
-        (
-            runtime != "transformers",
-            f"annotation {ANNOTATION_RUNTIME}: {shown(runtime)}",
-            "use transformers, or remove it",
-        ),
-        (
-            bool(inference.adapters),
-            "inference.adapters",
-            "remove it, or bake the merged weights into an image",
-        ),
-    ):
-        if asked:
-            return Finding(
-                Reason.NOT_SUPPORTED, f"{what} is not supported by this version; {remedy}", terminal=True
-            )
+    if runtime != "transformers":
+        return Finding(
+            Reason.NOT_SUPPORTED,
+            f"annotation {ANNOTATION_RUNTIME}: {shown(runtime)} is not supported by this version; use transformers, "
+            "or remove it",
+            terminal=True,
+        )
     return None
 
 

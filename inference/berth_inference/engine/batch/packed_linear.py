@@ -55,7 +55,7 @@ def padded(rows: int) -> int:
     oneDNN compiles a kernel for each number of rows and keeps it: half a mebibyte each, and prompts come
     in all lengths. Kernels for every length from 1 to 256 of four layers' shapes took 600 MiB.
     """
-    step = max(1, 2 ** (rows.bit_length() - 1) // 8)
+    step = max(1, (1 << (rows.bit_length() - 1)) // 8)
     return -(-rows // step) * step
 
 

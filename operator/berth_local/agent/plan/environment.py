@@ -10,6 +10,8 @@ from berth_local.agent.plan.objects import Object
 from berth_local.agent.plan.resources import quantity
 
 _REFERENCE = re.compile(r"\$(\$|\(([-._a-zA-Z][-._a-zA-Z0-9]*)\))")
+# An option's value may itself be named: `--adapter=NAME=FOLDER`.
+_OPTION = re.compile(r"-[-\w.]*=([-\w.:]+=)?")
 _SUBSCRIPT = re.compile(r"metadata\.(labels|annotations)\['([^']+)'\]")
 
 
@@ -82,10 +84,12 @@ def expand(text: str, environment: Mapping[str, str]) -> str:
 
 def translate(text: str, mounts: Mapping[str, str]) -> str:
     """Return the text with a mount path at its beginning, or after the `=` of an option, replaced by its folder."""
-    option, equals, path = text.partition("=") if text.startswith("-") else ("", "", text)
+    option = _OPTION.match(text)
+    before = option[0] if option else ""
+    path = text[len(before) :]
     for mount in sorted(mounts, key=len, reverse=True):
         if path == mount or path.startswith(mount.rstrip("/") + "/"):
-            return option + equals + mounts[mount] + path[len(mount.rstrip("/")) :]
+            return before + mounts[mount] + path[len(mount.rstrip("/")) :]
     return text
 
 

@@ -22,6 +22,7 @@ SERVER_REASONS: Final = {
     "access_denied": Reason.MODEL_ACCESS_DENIED,
     "disk_full": Reason.DISK_FULL,
     "model_unavailable": Reason.MODEL_UNAVAILABLE,
+    "invalid_adapter": Reason.INVALID_ADAPTER,
     "no_api_keys": Reason.SECRET_MISSING,
 }
 """What Berth's server writes as `reason`; anything else is a crash like another's."""
@@ -100,6 +101,7 @@ REMEDIES: Final = {
     Reason.DEVICE_PLUGIN_MISSING: "check the driver and the device plugin on the pod's node",
     Reason.MODEL_ACCESS_DENIED: "put a token that may read the model into the Secret that modelAccessSecret names",
     Reason.DISK_FULL: "use a larger volume (annotation berth.dev/weights), or a node with a larger disk",
+    Reason.INVALID_ADAPTER: "correct that adapter, or remove it from inference.adapters",
     Reason.SECRET_MISSING: "put a key into the Secret that the annotation berth.dev/api-key-secret names",
 }
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from berth_operator.plan import nodes
 from berth_operator.plan.clock import seconds_between, span
+from berth_operator.plan.diagnosis.adapters import adapter_finding, adapter_name
 from berth_operator.plan.diagnosis.ending import ending_finding
 from berth_operator.plan.diagnosis.images import IMAGE_REASONS, image_finding
 from berth_operator.plan.diagnosis.missing import missing_object
@@ -121,6 +122,8 @@ def _container(pod: Object, container: Object, observed: Observed, now: str) -> 
     namespace = str(pod["metadata"].get("namespace", "default"))
     if reason in IMAGE_REASONS:
         return image_finding(what, container, observed.events_of(pod))
+    if adapter_name(container) and (finding := adapter_finding(pod, container)) is not None:
+        return finding
     if reason == "CreateContainerConfigError":
         return missing_object(message, what, namespace) or Finding(
             Reason.CONTAINER_CONFIG_ERROR,
@@ -204,6 +207,14 @@ def _on_its_way(pod: Object, containers: list[Object], observed: Observed, now: 
 
 
 def _before_running(pod: Object, observed: Observed) -> str:
+    for container in (pod.get("status") or {}).get("initContainerStatuses") or []:
+        if is_running(container):
+            adapter = adapter_name(container)
+            return (
+                f'adapter "{adapter}" is being copied out of its image'
+                if adapter
+                else f'its init container "{container.get("name")}" runs'
+            )
     events = [str(event.get("reason")) for event in observed.events_of(pod)]
     if "Pulling" in events and "Pulled" not in events:
         return "its image is being pulled"
