@@ -11,6 +11,7 @@ import pytest
 from berth_operator.cluster_cache import WORKSPACES
 from control_plane.cluster import Cluster, eventually
 from control_plane.operator_process import HASTY, OperatorProcess, operator_process
+from control_plane.own_account import LEASE, own_kubeconfig
 from control_plane.planes import ControlPlane, new_namespace
 
 pytestmark = pytest.mark.timeout(120)
@@ -26,7 +27,9 @@ def namespace(control_plane: ControlPlane) -> Iterator[str]:
 
 @pytest.fixture
 def pair(control_plane: ControlPlane, namespace: str, tmp_path: Path) -> Iterator[Pair]:
-    # On a cluster whose account is the chart's, Leases are in the release's namespace only.
+    # An account of the chart's may take the release's Lease only.
+    has_account = own_kubeconfig(control_plane.kubeconfig) != control_plane.kubeconfig
+    lease = LEASE if has_account else f"{namespace}/berth"
     with ExitStack() as stack:
 
         def one(name: str) -> OperatorProcess:
@@ -36,7 +39,7 @@ def pair(control_plane: ControlPlane, namespace: str, tmp_path: Path) -> Iterato
                     tmp_path / name,
                     namespace,
                     module=HASTY,
-                    BERTH_LEADER_ELECTION=f"{namespace}/berth",
+                    BERTH_LEADER_ELECTION=lease,
                 )
             )
 
