@@ -2,8 +2,9 @@
 
 The API server is a kube-apiserver with its controllers where KUBEBUILDER_ASSETS names one, else the embedded one of
 `berth local`, or with --embedded. The client (client.py) keeps its connections, watches the same kinds and makes the
-operator's own writes with the same bodies; it runs on the same server just after the operator, which is stopped
-meanwhile. Only ratios within one run mean anything. Exits with 1 where a target is missed.
+operator's own writes with the same bodies, on the same server. One after the other, it takes turns with the operator;
+with many at once, it runs just after it, and the operator is stopped meanwhile. Only ratios within one run mean
+anything. Exits with 1 where a target is missed.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.operator.client import all_at_once
-from benchmarks.operator.measures import Rate, Written, at_once, in_sequence, in_sequence_by_the_client
+from benchmarks.operator.measures import Rate, Written, at_once, in_sequence
 from benchmarks.operator.planes import ApiProxy, ControlPlane, Operator, client, own_kubeconfig, plane
 
 LATENCY_TIMES = 3.0
@@ -46,12 +47,10 @@ def verdict(holds: bool) -> str:
 
 async def latency(found: ControlPlane, workdir: Path, count: int) -> tuple[list[Row], Written]:
     """One after the other."""
-    async with client(found.kubeconfig, "sequence") as own:
+    async with client(found.kubeconfig, "sequence") as own, client(found.kubeconfig, "alone") as alone:
         with Operator(found, workdir, "sequence") as operator:
             operator.wait_until_idle()
-            real, written = await in_sequence(own, count)
-    async with client(found.kubeconfig, "sequence-floor") as own:
-        floor = await in_sequence_by_the_client(own, count, written)
+            real, floor, written = await in_sequence(own, alone, count)
     rows: list[Row] = []
     for name, percent in (("p50", 50), ("p99", 99)):
         values = percentile(real, percent), percentile(floor, percent)

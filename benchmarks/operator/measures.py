@@ -49,34 +49,33 @@ class Progress:
                 await self._changed.wait()
 
 
-async def in_sequence(client: Client, count: int) -> tuple[list[float], Written]:
-    """Milliseconds from applying a Workspace until its Deployment exists, one after the other; and what was written."""
-    progress, took = Progress(), []
-    async with client.watching(progress.seen):
-        for number in range(count):
+async def in_sequence(client: Client, alone: Client, count: int) -> tuple[list[float], list[float], Written]:
+    """Milliseconds from applying a Workspace until its Deployment exists, one after the other: by the operator, and by
+    the client alone in a namespace that no operator watches. They take turns. Returns what the operator wrote, too.
+    """
+    both: tuple[list[float], list[float]] = [], []
+    there, here = Progress(), Progress()
+    async with client.watching(there.seen), alone.watching(here.seen):
+        # Before the first that counts: connections, and what is to be written.
+        await client.create_workspace("one-0")
+        await there.until(done=1)
+        live = [await client.get(kind, "one-0") for kind in (DEPLOYMENTS, SERVICES, WORKSPACES)]
+        written = what_was_written(live[0], live[1], live[2])
+        await alone.write_as_the_operator(written, await alone.create_workspace("one-0"))
+        for number in range(1, count + 1):
             name = f"one-{number}"
             began = time.perf_counter()
             await client.create_workspace(name)
-            await progress.until(deployed=number + 1)
-            took.append((progress.deployed[name] - began) * 1000)
-            await progress.until(done=number + 1)
-    live = [await client.get(kind, "one-0") for kind in (DEPLOYMENTS, SERVICES, WORKSPACES)]
-    return took, what_was_written(live[0], live[1], live[2])
-
-
-async def in_sequence_by_the_client(client: Client, count: int, written: Written) -> list[float]:
-    """The same by the client alone: Workspace created, Deployment applied, and told of it by the watch."""
-    progress, took = Progress(), []
-    async with client.watching(progress.seen):
-        for number in range(count):
-            name = f"one-{number}"
+            await there.until(deployed=number + 1)
+            both[0].append((there.deployed[name] - began) * 1000)
+            await there.until(done=number + 1)
             began = time.perf_counter()
-            owner = await client.create_workspace(name)
-            await client.apply_deployment(written, owner)
-            await progress.until(deployed=number + 1)
-            took.append((progress.deployed[name] - began) * 1000)
-            await client.write_as_the_operator(written, owner)
-    return took
+            owner = await alone.create_workspace(name)
+            await alone.apply_deployment(written, owner)
+            await here.until(deployed=number + 1)
+            both[1].append((here.deployed[name] - began) * 1000)
+            await alone.write_as_the_operator(written, owner)
+    return *both, written
 
 
 @dataclass(frozen=True, slots=True)
