@@ -47,7 +47,9 @@ class Controller:
         self._tasks: set[asyncio.Task[None]] = set()
         self._synced = False
         self.unreadable: set[Resource] = set()
-        """Optional kinds that the API server did not let us list."""
+        """Optional kinds that the API server did not let us list the last time."""
+        self.readable_again = asyncio.Event()
+        """Set when one of them could be listed after all: its watch is to begin."""
 
     def seen(self, resource: Resource, event_type: str | None, obj: Object) -> None:
         """Take note of a watch event. It marks its Workspace as due; it never fails.
@@ -125,6 +127,11 @@ class Controller:
                 if resource not in self.unreadable:
                     self.unreadable.add(resource)
                     log.info("diagnoses will say less, for %s may not be read: %s", resource.plural, error)
+            else:
+                if resource in self.unreadable:
+                    self.unreadable.remove(resource)
+                    self.readable_again.set()
+                    log.info("%s may be read again", resource.plural)
         self._synced = True
 
     async def _list(self, resource: Resource, selector: str) -> None:
@@ -152,7 +159,7 @@ class Controller:
             try:
                 await self.resync()
                 pause = self._settings.resync_seconds
-            except KubeError as error:
+            except (KubeError, ResourceMissing) as error:
                 log.warning("listing everything failed, again in %.0f s: %s", RESYNC_RETRY_SECONDS, error)
                 pause = RESYNC_RETRY_SECONDS
 

@@ -81,6 +81,19 @@ def error_from(status: int, headers: Mapping[str, str], text: str) -> KubeError:
     return kind(status, reason, message, float(wait) if wait.isdigit() else None)
 
 
+def object_from(text: str) -> Object:
+    """Read the object of a successful answer. Raises `KubeError` for anything else, as a proxy's login page is."""
+    try:
+        answer = json.loads(text)
+    except ValueError:
+        answer = None
+    if not isinstance(answer, dict) or not answer.get("kind"):
+        raise KubeError(
+            0, "Unreadable", "what came is no object of Kubernetes: does a proxy stand before the API server?"
+        )
+    return answer
+
+
 class Resource:
     """Where the objects of one kind live: `Resource("apps/v1", "deployments")`, `Resource("v1", "services")`."""
 
@@ -238,5 +251,4 @@ class KubeClient:
             raise KubeError(0, "Unreachable", f"no answer from the API server: {what}") from error
         if response.status >= 300:
             raise error_from(response.status, response.headers, text)
-        answer: Object = json.loads(text)
-        return answer
+        return object_from(text)

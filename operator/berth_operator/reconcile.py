@@ -1,5 +1,6 @@
 """One Workspace from what it asks for to what is there: observe, plan, apply."""
 
+import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import replace
@@ -81,10 +82,15 @@ class Reconciler:
             # Owner references delete what was made for it.
             self._forget(key)
             return None
-        if not await self._still_there(key, snapshot):
-            return None
         workspace, planned = await self._plan(key, snapshot.workspace, snapshot.observed)
-        refusal = await self._make_true(key, workspace, planned) if isinstance(planned, Workload) else planned
+        unwatched = await self._look_closely(key, snapshot, creates=isinstance(planned, Workload))
+        if unwatched is None:
+            return None
+        refusal = (
+            await self._make_true(key, workspace, planned, unwatched)
+            if isinstance(planned, Workload)
+            else planned
+        )
         finding = await self._report(key, snapshot.workspace, workspace, refusal)
         if isinstance(planned, Workload):
             await self._reporter.warn(key, snapshot.workspace, planned.warnings)
@@ -102,13 +108,28 @@ class Reconciler:
             config = await self._config_maps.read(key, workspace.inference.config)
         return workspace, plan_workload(workspace, self._catalogue, self._settings, config, observed)
 
-    async def _still_there(self, key: Key, snapshot: Snapshot) -> bool:
-        """Ask before creating: a deletion that a broken watch lost must not bring children back."""
-        if snapshot.workspace is None or (snapshot.observed.deployment and snapshot.observed.service):
-            return snapshot.workspace is not None
-        live = await self._client.get(WORKSPACES, *key)
+    async def _look_closely(
+        self, key: Key, snapshot: Snapshot, *, creates: bool
+    ) -> dict[Resource, Object | None] | None:
+        """Ask before creating; return what has the names of the children that no watch has told of.
+
+        A deletion that a broken watch lost must not bring children back: None where the Workspace is gone. What is
+        somebody else's must not be taken over. All is asked at once, for a new Workspace waits for it.
+        """
+        children = ((DEPLOYMENTS, snapshot.observed.deployment), (SERVICES, snapshot.observed.service))
+        missing = [resource for resource, known in children if known is None]
+        if snapshot.workspace is None or not missing:
+            return {}
+        asked = missing if creates else []
+        live, *found = await asyncio.gather(
+            *(self._client.get(resource, *key) for resource in (WORKSPACES, *asked)), return_exceptions=True
+        )
+        if isinstance(live, BaseException):
+            raise live
         if live is not None and live["metadata"]["uid"] == snapshot.workspace["metadata"]["uid"]:
-            return True
+            # One that could not be read is asked for again, where a refusal has its place in the status.
+            pairs = zip(asked, found, strict=True)
+            return {resource: child for resource, child in pairs if not isinstance(child, BaseException)}
         self._cache.remove(WORKSPACES, snapshot.workspace)
         if live is not None:
             self._cache.put(WORKSPACES, live)
@@ -116,12 +137,18 @@ class Reconciler:
                 0, "Recreated", f"Workspace {key[1]} was deleted and made again; looking at the new one"
             )
         self._forget(key)
-        return False
+        return None
 
-    async def _make_true(self, key: Key, workspace: Workspace, workload: Workload) -> Finding | None:
+    async def _make_true(
+        self,
+        key: Key,
+        workspace: Workspace,
+        workload: Workload,
+        unwatched: dict[Resource, Object | None],
+    ) -> Finding | None:
         for resource, wanted in ((DEPLOYMENTS, workload.deployment), (SERVICES, workload.service)):
             try:
-                refusal = await self._ensure(resource, key, wanted, workspace)
+                refusal = await self._ensure(resource, key, wanted, workspace, unwatched)
             except Refused as error:
                 refusal = Finding(
                     Reason.REFUSED_BY_CLUSTER,
@@ -135,13 +162,19 @@ class Reconciler:
         return None
 
     async def _ensure(
-        self, resource: Resource, key: Key, wanted: Object, workspace: Workspace
+        self,
+        resource: Resource,
+        key: Key,
+        wanted: Object,
+        workspace: Workspace,
+        unwatched: dict[Resource, Object | None],
     ) -> Finding | None:
         observed = self._cache.snapshot(key).observed
         live = observed.deployment if resource is DEPLOYMENTS else observed.service
         meant = digest(wanted)
         if live is None:
-            live = await self._client.get(resource, *key)
+            known = resource in unwatched
+            live = unwatched[resource] if known else await self._client.get(resource, *key)
         if live is not None:
             if not is_controlled_by(live, workspace.metadata.uid):
                 return _conflict(live, wanted)

@@ -68,9 +68,9 @@ class Reporter:
         try:
             try:
                 await self._client.create(EVENTS, body)
-            except Conflict:
+            except Conflict as error:
                 if again:
-                    await self._count_up(namespace, name, body)
+                    await self._count_up(namespace, name, body, error)
         except (NotFound, Refused) as error:
             # The namespace or the Workspace is going, or we may not; the condition holds the same words.
             log.info(
@@ -81,10 +81,11 @@ class Reporter:
                 error,
             )
 
-    async def _count_up(self, namespace: str, name: str, body: Object) -> None:
+    async def _count_up(self, namespace: str, name: str, body: Object, conflict: Conflict) -> None:
         live = await self._client.get(EVENTS, namespace, name)
         if live is None:
-            return
+            # What stood in its place has gone meanwhile: it is posted when the Workspace is looked at again.
+            raise conflict
         more = {
             "count": int(live.get("count") or 1) + 1,
             "lastTimestamp": body["lastTimestamp"],

@@ -22,6 +22,9 @@ log = logging.getLogger(__name__)
 
 RETRY_SECONDS = 3.0
 
+KOPF_LOGGERS = tuple(f"kopf._core.reactor.{part}" for part in ("observation", "orchestration", "running"))
+"""Where kopf tells of a watch that fails: each of them with a traceback, and then that all have."""
+
 ENDING_SECONDS = 1.0
 """Watches that are told to stop end within milliseconds, unless they never do."""
 
@@ -30,21 +33,32 @@ async def keep_watching(controller: Controller, settings: Settings) -> None:
     """Keep the watches until cancelled.
 
     An error that the API server sends on one of them, other than that its moment is too far back, ends kopf as a
-    whole; what the controller holds, and its workers, go on.
+    whole; what the controller holds, and its workers, go on. When a kind may be read again that might not, they are
+    started over with it.
     """
-    # kopf says at each start that no signal reaches a thread, which is as it should be.
-    logging.getLogger("kopf._core.reactor.running").addFilter(_is_news)
+    for name in KOPF_LOGGERS:
+        logging.getLogger(name).addFilter(_shortened)
     while True:
+        controller.readable_again.clear()
         watches = _Watches(controller, settings)
+        waiting = [
+            asyncio.ensure_future(event.wait()) for event in (watches.ending, controller.readable_again)
+        ]
         try:
-            await watches.ending.wait()
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
         finally:
+            for one in waiting:
+                one.cancel()
             await watches.stop()
-        log.error("the watches have ended, again in %.0f s", RETRY_SECONDS)
-        await asyncio.sleep(RETRY_SECONDS)
+        if not controller.readable_again.is_set():
+            log.error("the watches have ended, again in %.0f s", RETRY_SECONDS)
+            await asyncio.sleep(RETRY_SECONDS)
 
 
-def _is_news(record: logging.LogRecord) -> bool:
+def _shortened(record: logging.LogRecord) -> bool:
+    """Leave out the way through kopf's own code: the message holds the error, and a failure is one line."""
+    record.exc_info = None
+    # kopf says at each start that no signal reaches a thread, which is as it should be.
     return "not in the main thread" not in record.getMessage()
 
 

@@ -7,9 +7,9 @@ import contextlib
 import json
 import ssl
 import threading
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,6 +18,8 @@ import aiohttp
 from aiohttp import web
 from kubernetes.aio import config
 from kubernetes.aio.client import Configuration
+
+from control_plane.api_faults import Fault, Faults, bent, enact, hang_up
 
 T = TypeVar("T")
 
@@ -55,6 +57,8 @@ class ApiProxy:
     def __init__(self, kubeconfig: Path) -> None:
         self.requests: list[Request] = []
         self.url = ""
+        self.faults: Faults | None = None
+        """What is to go wrong; None for nothing."""
         self._kubeconfig = kubeconfig
         self._down = False
         self._errors: dict[str, int] = {}
@@ -118,8 +122,8 @@ class ApiProxy:
     async def _serve(self) -> None:
         try:
             async with contextlib.AsyncExitStack() as stack:
-                forward, upstream = await _upstream(self._kubeconfig)
-                session = await stack.enter_async_context(upstream)
+                forward, session = await upstream(self._kubeconfig)
+                await stack.enter_async_context(session)
                 app = web.Application(client_max_size=16 * 2**20)
                 app.router.add_route("*", "/{path:.*}", self._handler(session, forward))
                 # A watch has no end: those that are still open when the proxy stops are cut.
@@ -141,12 +145,12 @@ class ApiProxy:
         async def handle(request: web.Request) -> web.StreamResponse:
             transport = request.transport
             if transport is None or self._down:
-                return _hang_up(request)
+                return hang_up(request)
             self._asked.add(transport)
             try:
                 return await self._forward(session, server, request)
             except (aiohttp.ClientError, ConnectionError):
-                return _hang_up(request)
+                return hang_up(request)
             finally:
                 self._asked.discard(transport)
 
@@ -167,20 +171,30 @@ class ApiProxy:
             }
             event = {"type": "ERROR", "object": status}
             return web.Response(text=json.dumps(event) + "\n", content_type="application/json")
-        headers = {name: value for name, value in request.headers.items() if name.lower() not in HOP_BY_HOP}
-        body = await request.read() or None
-        async with session.request(
-            request.method, server + request.path_qs, headers=headers, data=body
-        ) as got:
-            kept = {name: value for name, value in got.headers.items() if name.lower() not in HOP_BY_HOP}
-            if not watch:
-                content = await got.read()
-                self._note(request, got.status)
-                return web.Response(status=got.status, body=content, headers=kept)
+        fault = await self.faults.about(request) if self.faults is not None else None
+        if fault is not None and fault.end != "stream":
+            return await enact(fault, request, lambda: self._answer(session, server, request))
+        if watch:
+            return await self._stream(session, server, request, fault)
+        return await self._answer(session, server, request)
+
+    async def _answer(
+        self, session: aiohttp.ClientSession, server: str, request: web.Request
+    ) -> web.Response:
+        async with _passed_on(session, server, request) as got:
+            content = await got.read()
             self._note(request, got.status)
-            answer = web.StreamResponse(status=got.status, headers=kept)
+            return web.Response(status=got.status, body=content, headers=_kept(got.headers))
+
+    async def _stream(
+        self, session: aiohttp.ClientSession, server: str, request: web.Request, fault: Fault | None
+    ) -> web.StreamResponse:
+        async with _passed_on(session, server, request) as got:
+            self._note(request, got.status)
+            answer = web.StreamResponse(status=got.status, headers=_kept(got.headers))
             await answer.prepare(request)
-            async for chunk in got.content.iter_any():
+            chunks = got.content.iter_any() if fault is None else bent(fault, aiter(got.content))
+            async for chunk in chunks:
                 await answer.write(chunk)
             return answer
 
@@ -189,13 +203,21 @@ class ApiProxy:
         self.requests.append(Request(request.method, request.path, dict(request.query), agent, status))
 
 
-def _hang_up(request: web.Request) -> web.Response:
-    if request.transport is not None:
-        request.transport.abort()
-    return web.Response(status=503)
+def _kept(headers: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in headers.items() if name.lower() not in HOP_BY_HOP}
 
 
-async def _upstream(kubeconfig: Path) -> tuple[str, aiohttp.ClientSession]:
+@asynccontextmanager
+async def _passed_on(
+    session: aiohttp.ClientSession, server: str, request: web.Request
+) -> AsyncIterator[aiohttp.ClientResponse]:
+    body = await request.read() or None
+    headers = _kept(request.headers)
+    async with session.request(request.method, server + request.path_qs, headers=headers, data=body) as got:
+        yield got
+
+
+async def upstream(kubeconfig: Path) -> tuple[str, aiohttp.ClientSession]:
     """The API server's address, and a session that trusts it and that it trusts."""
     found = Configuration()
     await config.load_kube_config(config_file=str(kubeconfig), client_configuration=found)

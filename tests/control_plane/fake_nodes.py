@@ -33,10 +33,10 @@ class FakeNodes:
         """Have every pod of these Workspaces' present templates run and be ready, and counted as available."""
         await self._settle(names, lambda pod: None if _is_ready(pod) else running(pod), _is_complete)
 
-    async def crash(self, name: str, **how: Any) -> None:
+    async def crash(self, *names: str, **how: Any) -> None:
         """Have every pod's server end again and again, until none is counted as available."""
         await self._settle(
-            [name],
+            names,
             lambda pod: None if _has_crashed(pod) else crashed(pod, **how),
             lambda live: not _count(live, "availableReplicas"),
         )
@@ -61,16 +61,25 @@ class FakeNodes:
             )
             due = [deployments[name] for name in waiting if name in deployments]
             if not self._has_controllers:
-                await self._for_each(due, self._make_pods)
-            pods = await self._cluster.list_all(PODS, self._cluster.namespace, LABEL_WORKSPACE)
-            mine = [pod for pod in pods if pod["metadata"]["labels"][LABEL_WORKSPACE] in waiting]
+                pods = await self._all_pods()
+                await self._for_each(due, lambda item: self._make_pods(item, pods.get(_name(item), [])))
+            pods = await self._all_pods()
+            mine = [pod for name in waiting for pod in pods.get(name, [])]
             await self._for_each(mine, lambda pod: self._tell(pod, report(pod)))
             if not self._has_controllers:
-                await self._for_each(due, self._count_pods)
+                pods = await self._all_pods()
+                await self._for_each(due, lambda item: self._count_pods(item, pods.get(_name(item), [])))
             return waiting
 
         seconds = PATIENCE_SECONDS + len(names)
         await eventually(go_round, lambda left: not left, "the pods of every Deployment run as told", seconds)
+
+    async def _all_pods(self) -> dict[str, list[Object]]:
+        """The pods of every Workspace, by its name."""
+        found: dict[str, list[Object]] = {}
+        for pod in await self._cluster.list_all(PODS, self._cluster.namespace, LABEL_WORKSPACE):
+            found.setdefault(pod["metadata"]["labels"][LABEL_WORKSPACE], []).append(pod)
+        return found
 
     async def _for_each(self, items: Iterable[Object], work: Callable[[Object], Awaitable[None]]) -> None:
         at_once = asyncio.Semaphore(AT_ONCE)
@@ -100,11 +109,11 @@ class FakeNodes:
         binding = {"apiVersion": "v1", "kind": "Binding", "metadata": {"name": name}, "target": target}
         await self._cluster.post(PODS.path(self._cluster.namespace, name, "binding"), binding)
 
-    async def _make_pods(self, deployment: Object) -> None:
-        name, template = deployment["metadata"]["name"], deployment["spec"]["template"]
+    async def _make_pods(self, deployment: Object, pods: Sequence[Object]) -> None:
+        name, template = _name(deployment), deployment["spec"]["template"]
         stamp = digest(template)
         left = deployment["spec"]["replicas"]
-        for pod in await self.pods(name):
+        for pod in pods:
             if pod["metadata"]["labels"].get(TEMPLATE_HASH) == stamp and left > 0:
                 left -= 1
             else:
@@ -128,8 +137,7 @@ class FakeNodes:
                 PODS, {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
             )
 
-    async def _count_pods(self, deployment: Object) -> None:
-        pods = await self.pods(deployment["metadata"]["name"])
+    async def _count_pods(self, deployment: Object, pods: Sequence[Object]) -> None:
         ready = sum(map(_is_ready, pods))
         status = {
             "observedGeneration": deployment["metadata"]["generation"],
@@ -138,7 +146,11 @@ class FakeNodes:
             "readyReplicas": ready,
             "availableReplicas": ready,
         }
-        await self._cluster.edit(DEPLOYMENTS, deployment["metadata"]["name"], {"status": status}, "status")
+        await self._cluster.edit(DEPLOYMENTS, _name(deployment), {"status": status}, "status")
+
+
+def _name(obj: Object) -> str:
+    return str(obj["metadata"]["name"])
 
 
 def running(pod: Object) -> Object:

@@ -136,7 +136,6 @@ async def test_watches_that_end_with_an_error_are_started_over(
     await cluster.create_workspace("after")
     await cluster.exposed("after")
     assert operator.pid == process
-    operator.forgive("Error in the watch-stream")
 
 
 async def test_told_to_stop_while_its_watches_are_down_it_stops(operator: OperatorProcess) -> None:
@@ -144,7 +143,6 @@ async def test_told_to_stop_while_its_watches_are_down_it_stops(operator: Operat
     operator.proxy.cut(answer=500)
     operator.proxy.mend()
     await operator.logs("the watches have ended")
-    operator.forgive("Error in the watch-stream")
 
 
 async def test_an_api_server_that_is_not_there_yet_is_waited_for(

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from berth_operator.kube import Conflict, KubeError, NotFound, Refused, error_from
+from berth_operator.kube import Conflict, KubeError, NotFound, Refused, error_from, object_from
 
 
 @pytest.mark.parametrize(
@@ -51,3 +51,12 @@ def test_a_page_of_html_is_not_believed() -> None:
 def test_a_wait_that_the_server_asks_for_is_kept() -> None:
     body = json.dumps({"kind": "Status", "reason": "TooManyRequests", "message": "later"})
     assert error_from(429, {"Retry-After": "7"}, body).retry_after == 7
+
+
+@pytest.mark.parametrize(
+    "text", ["<html>please log in</html>", "", "null", "[]", '"text"', "{}", '{"kind": ""}']
+)
+def test_what_is_no_object_is_an_answer_that_did_not_come(text: str) -> None:
+    with pytest.raises(KubeError, match="no object of Kubernetes") as raised:
+        object_from(text)
+    assert raised.value.status == 0
