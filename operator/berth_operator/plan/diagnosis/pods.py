@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from berth_operator.api.names import FETCH_CONTAINER
 from berth_operator.plan import nodes
 from berth_operator.plan.clock import seconds_between, span
 from berth_operator.plan.diagnosis.adapters import adapter_finding, adapter_name
@@ -14,7 +15,6 @@ from berth_operator.plan.observed import (
     Observed,
     declared,
     described,
-    is_init,
     is_pod_ready,
     is_running,
     node_name,
@@ -207,14 +207,6 @@ def _on_its_way(pod: Object, containers: list[Object], observed: Observed, now: 
 
 
 def _before_running(pod: Object, observed: Observed) -> str:
-    for container in (pod.get("status") or {}).get("initContainerStatuses") or []:
-        if is_running(container):
-            adapter = adapter_name(container)
-            return (
-                f'adapter "{adapter}" is being copied out of its image'
-                if adapter
-                else f'its init container "{container.get("name")}" runs'
-            )
     events = [str(event.get("reason")) for event in observed.events_of(pod)]
     if "Pulling" in events and "Pulled" not in events:
         return "its image is being pulled"
@@ -227,10 +219,9 @@ def _before_running(pod: Object, observed: Observed) -> str:
 
 
 def _doing(pod: Object, container: Object, observed: Observed, now: str) -> str:
-    """What a server that runs and is not ready does: in its own words, and by its startup probe."""
+    """What a container that runs and is not ready does: in its own words if it has any, and by its startup probe."""
     report = observed.reports.get(uid(pod))
-    silent = "its weights are being fetched" if is_init(pod, container) else "its model is loading"
-    words = report.words if report else silent
+    words = report.words if report else _purpose(pod, container)
     ran = seconds_between(((container.get("state") or {}).get("running") or {}).get("startedAt"), now)
     probe = declared(pod, container).get("startupProbe")
     if ran is None:
@@ -239,3 +230,14 @@ def _doing(pod: Object, container: Object, observed: Observed, now: str) -> str:
         return f"{words} ({span(ran)} so far)"
     limit = probe.get("periodSeconds", 10) * probe.get("failureThreshold", 3)
     return f"{words} ({span(ran)} of the {span(limit)} that it may take)"
+
+
+def _purpose(pod: Object, container: Object) -> str:
+    """What a container that tells nothing is there for."""
+    if container.get("name") == FETCH_CONTAINER:
+        return "its weights are being fetched"
+    if adapter := adapter_name(container):
+        return f'adapter "{adapter}" is being copied out of its image'
+    if container in ((pod.get("status") or {}).get("initContainerStatuses") or []):
+        return f'its init container "{container.get("name")}" runs'
+    return "its model is loading"
