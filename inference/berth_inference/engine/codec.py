@@ -27,13 +27,21 @@ class TokenizerCodec:
 
     def __init__(self, tokenizer: Any) -> None:
         self._tokenizer = tokenizer
+        self._backend = _backend(tokenizer)
         self.tool_format = tool_format(tokenizer)
         self._lock = threading.Lock()
 
     def encode(self, text: str) -> list[int]:
         """Token ids with the special tokens that the tokenizer adds by itself."""
         with self._lock:
-            ids: list[int] = self._tokenizer(text, verbose=False)["input_ids"]
+            return self._ids(text, special=True)
+
+    def _ids(self, text: str, *, special: bool) -> list[int]:
+        ids: list[int] = (
+            self._tokenizer(text, add_special_tokens=special, verbose=False)["input_ids"]
+            if self._backend is None
+            else self._backend.encode_batch_fast([text], add_special_tokens=special)[0].ids
+        )
         return ids
 
     def encode_chat(self, messages: Sequence[ChatMessage], tools: Sequence[dict[str, Any]] = ()) -> list[int]:
@@ -81,10 +89,10 @@ class TokenizerCodec:
                 tools=list(tools) or None,
                 add_generation_prompt=not continued,
                 continue_final_message=continued,
-                return_dict=True,
+                tokenize=False,
             )
-        ids: list[int] = rendered["input_ids"]
-        return ids
+            # The template has written the special tokens.
+            return self._ids(rendered, special=False)
 
     def decode(self, token_ids: Sequence[int], *, clean_up: bool = False) -> str:
         """Text of generated tokens, special tokens left out.
@@ -116,6 +124,26 @@ class TokenizerCodec:
                 token_ids, skip_special_tokens=False, clean_up_tokenization_spaces=False
             )
         return text
+
+
+# Characters of one and of several bytes, spaces in a row, and what looks like a special token.
+_PROBE = "  A probe: na\u00efve \u6771\u4eac \U0001f642\n\n<s> </s> <|im_end|>\t1234"
+
+
+def _backend(tokenizer: Any) -> Any:
+    """The tokenizer's own core, which spares a quarter of the time; None where it has none, or one that differs.
+
+    It is asked for ids alone, not for each token's place in the text.
+    """
+    core = getattr(tokenizer, "backend_tokenizer", None)
+    if not hasattr(core, "encode_batch_fast"):
+        return None
+    text = _PROBE + "".join(tokenizer.all_special_tokens)
+    for special in (True, False):
+        usual = tokenizer(text, add_special_tokens=special, verbose=False)["input_ids"]
+        if core.encode_batch_fast([text], add_special_tokens=special)[0].ids != usual:
+            return None
+    return core
 
 
 def _system_into_user(messages: Sequence[ChatMessage]) -> list[ChatMessage] | None:
