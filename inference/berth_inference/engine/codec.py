@@ -135,7 +135,7 @@ def _backend(tokenizer: Any) -> Any:
 
     It is asked for ids alone, not for each token's place in the text.
     """
-    core = getattr(tokenizer, "backend_tokenizer", None)
+    core: Any = getattr(tokenizer, "backend_tokenizer", None)
     if not hasattr(core, "encode_batch_fast"):
         return None
     text = _PROBE + "".join(tokenizer.all_special_tokens)
