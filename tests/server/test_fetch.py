@@ -19,11 +19,10 @@ from typing import Any
 import httpx2
 import pytest
 
-from berth_inference import cache_lease
-from berth_inference.download import download
 from berth_inference.errors import LoadError, LoadFailure
 from berth_inference.hub import find_model
-from berth_inference.hub_source import Hub
+from berth_inference.hub.download import download
+from berth_inference.hub.source import Hub
 from berth_inference.progress import LoadProgress
 from server.conftest import ServerFactory, wait_until_ready
 from server.fake_hub import COMMIT, FakeHub, serve_hub
@@ -276,7 +275,7 @@ def test_a_cache_that_cannot_be_written_to_serves_what_it_has(
 def test_two_that_share_a_cache_download_once(
     hub: FakeHub, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cache_lease, "_POLL_SECONDS", 0.05)
+    monkeypatch.setattr("berth_inference.hub.lease._POLL_SECONDS", 0.05)
     hub.held = threading.Event()
     second = LoadProgress()
     found: list[Path] = []
@@ -305,7 +304,7 @@ def test_two_that_share_a_cache_download_once(
 def test_one_that_lost_its_lease_harms_nobody(
     hub: FakeHub, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("berth_inference.download.lease", lambda *_: contextlib.nullcontext())
+    monkeypatch.setattr("berth_inference.hub.download.lease", lambda *_: contextlib.nullcontext())
     (cache / "models--acme--tiny").mkdir(parents=True)
     hub.held = threading.Event()
     found: list[Path] = []
@@ -326,8 +325,8 @@ def test_one_that_lost_its_lease_harms_nobody(
 def test_what_was_killed_while_it_downloaded_neither_blocks_nor_fills_the_cache(
     hub: FakeHub, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cache_lease, "_LEASE_SECONDS", 0.6)
-    monkeypatch.setattr(cache_lease, "_POLL_SECONDS", 0.05)
+    monkeypatch.setattr("berth_inference.hub.lease._LEASE_SECONDS", 0.6)
+    monkeypatch.setattr("berth_inference.hub.lease._POLL_SECONDS", 0.05)
     repository = cache / "models--acme--tiny"
     (repository / "blobs").mkdir(parents=True)
     (repository / "blobs" / "abc.1234.incomplete").write_bytes(b"half a file")

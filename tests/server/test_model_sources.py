@@ -139,7 +139,7 @@ def test_a_hub_that_cannot_be_reached_ends_the_server_in_one_line(
 
 
 def test_the_bytes_of_a_download_are_reported() -> None:
-    from berth_inference.hub_files import progress_bar
+    from berth_inference.hub.files import progress_bar
     from berth_inference.progress import Phase
 
     progress = LoadProgress()

@@ -7,9 +7,9 @@ import os
 import re
 from pathlib import Path
 
-from berth_inference.download import download
 from berth_inference.errors import LoadError
-from berth_inference.hub_errors import no_safetensors
+from berth_inference.hub.download import download
+from berth_inference.hub.errors import no_safetensors
 from berth_inference.models import built_in_models
 from berth_inference.progress import LoadProgress, Phase
 

@@ -13,8 +13,8 @@ import re
 import shutil
 from pathlib import Path
 
-from berth_inference.cache_lease import lease
-from berth_inference.checksums import (
+from berth_inference.errors import LoadError
+from berth_inference.hub.checksums import (
     HubFile,
     is_known_intact,
     named_by_its_blob,
@@ -22,8 +22,7 @@ from berth_inference.checksums import (
     remove,
     wrong_files,
 )
-from berth_inference.errors import LoadError
-from berth_inference.hub_errors import (
+from berth_inference.hub.errors import (
     NOT_WRITABLE,
     damaged,
     explained,
@@ -31,8 +30,9 @@ from berth_inference.hub_errors import (
     no_space,
     not_writable,
 )
-from berth_inference.hub_files import UNWANTED, WANTED, model_files, progress_bar
-from berth_inference.hub_source import Hub, hub_of
+from berth_inference.hub.files import UNWANTED, WANTED, model_files, progress_bar
+from berth_inference.hub.lease import lease
+from berth_inference.hub.source import Hub, hub_of
 from berth_inference.progress import LoadProgress, Phase
 
 _log = logging.getLogger(__name__)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from berth_inference.checksums import HubFile
+from berth_inference.hub.checksums import HubFile
 from berth_inference.progress import LoadProgress
 
 # Weights, tokenizer and configuration; never Python code, and never pickled weights, which can hold code.
