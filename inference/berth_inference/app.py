@@ -38,7 +38,7 @@ def create_app(settings: Settings, load: Loader) -> FastAPI:
     """
     measured = Metrics(settings.names[0])
     service = Service(settings, lambda given, progress: ObservedEngine(load(given, progress), measured))
-    measured.watch(lambda: service.occupancy, lambda: service.state is State.READY)
+    measured.watch(lambda: service.occupancy, lambda: service.state is State.READY and service.outage is None)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:

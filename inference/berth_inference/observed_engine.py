@@ -48,6 +48,12 @@ class ObservedEngine:
         """How long the step under way has taken, where the engine says so."""
         return float(getattr(self._engine, "stuck_seconds", 0.0))
 
+    @property
+    def outage(self) -> str | None:
+        """Why the engine can answer nothing at present, where it says so."""
+        outage: str | None = getattr(self._engine, "outage", None)
+        return outage
+
     def prepare(self, grammar: Grammar) -> None:
         """Find out whether a grammar can be enforced."""
         self._engine.prepare(grammar)

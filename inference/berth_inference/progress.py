@@ -9,7 +9,7 @@ from typing import Any
 
 
 class Phase(StrEnum):
-    """The steps of a start, in order."""
+    """The steps of a start, in order; the last is that of a front, while its vLLM starts."""
 
     RESOLVING = "resolving"
     WAITING = "waiting"
@@ -17,6 +17,7 @@ class Phase(StrEnum):
     VERIFYING = "verifying"
     LOADING = "loading"
     WARMING_UP = "warming_up"
+    STARTING = "starting"
 
 
 _WORDS = {
@@ -26,6 +27,7 @@ _WORDS = {
     Phase.VERIFYING: "checking the weights",
     Phase.LOADING: "loading the weights",
     Phase.WARMING_UP: "producing a first token",
+    Phase.STARTING: "waiting for vLLM, which loads the model",
 }
 
 _MOVING = (Phase.DOWNLOADING, Phase.VERIFYING, Phase.LOADING)

@@ -92,6 +92,12 @@ class Service:
     @property
     def engine(self) -> Engine:
         """The engine, for a request that needs it now. Raises `BerthError` while there is none."""
+        if self.outage is not None:
+            raise BerthError(
+                ErrorKind.UNAVAILABLE,
+                f"The model cannot answer at present: {self.outage}.",
+                retry_after=_RETRY_WHILE_LOADING,
+            )
         if self.state is State.READY and self._engine is not None:
             return self._engine
         if self.state is State.LOADING:
@@ -102,6 +108,11 @@ class Service:
                 retry_after=_RETRY_WHILE_LOADING,
             )
         raise BerthError(ErrorKind.UNAVAILABLE, "The server is shutting down.", retry_after=1)
+
+    @property
+    def outage(self) -> str | None:
+        """Why a server that has been ready is not at present, in words; None if it is, or has not been."""
+        return getattr(self._engine, "outage", None) if self.state is State.READY else None
 
     @property
     def limits(self) -> Limits:

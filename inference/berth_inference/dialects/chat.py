@@ -35,8 +35,20 @@ _NAMES = {
             "forced_bos_token_id",
             "forced_eos_token_id",
             "pad_token_id",
+            "do_sample",
+            "early_stopping",
+            "temperature",
+            "top_p",
+            "typical_p",
+            "repetition_penalty",
+            "no_repeat_ngram_size",
+            "encoder_no_repeat_ngram_size",
+            "remove_invalid_values",
         )
     },
+    "stop": "generate_kwargs.stop_strings",
+    "max_seconds": "generate_kwargs.max_time",
+    "logprobs": "generate_kwargs.output_scores",
 }
 
 

@@ -25,6 +25,8 @@ def admit(request: GenerationRequest, info: ModelInfo, limits: Limits) -> None:
     _check_rows(request, limits)
     _check_groups(request.sampling)
     _check_tokens(request, info)
+    if info.check is not None:
+        info.check(request)
 
 
 def check_prompt(length: int, info: ModelInfo, limits: Limits) -> None:

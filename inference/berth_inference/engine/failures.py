@@ -1,17 +1,8 @@
-"""Why a request could not be finished, in either lane, and what it is told."""
+"""Why a request could not be finished, and what it is told."""
 
 from __future__ import annotations
 
-import torch
-
 from berth_inference.errors import BerthError, ErrorKind, invalid
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an exception says that memory ran out. torch's CPU allocator has no exception of its own."""
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
-        return True
-    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
 
 
 def too_late() -> BerthError:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NotRequired, Protocol, TypedDict
 
@@ -44,6 +44,8 @@ class ModelInfo:
     """The generation arguments that the model's publisher set, by their transformers name."""
     tool_format: ToolFormat | None = None
     """How the model writes calls of tools; None if its chat template knows none that can be read."""
+    check: Callable[[GenerationRequest], None] | None = None
+    """Raises an INVALID `BerthError` for what the engine cannot do; None where it can do everything."""
 
     @property
     def has_tools(self) -> bool:

@@ -19,7 +19,6 @@ from berth_inference.engine.constraint import GrammarCompiler, GrammarProcessor,
 from berth_inference.engine.events import Finished, FinishReason, SequenceFinished, TokenEvent
 from berth_inference.engine.failures import (
     broken,
-    is_out_of_memory,
     out_of_memory,
     shutting_down,
     unfinished,
@@ -28,6 +27,7 @@ from berth_inference.engine.grammar import Grammar
 from berth_inference.engine.group_beams import search_in_groups
 from berth_inference.engine.interface import ModelInfo, Occupancy
 from berth_inference.engine.observer import Cancelled, StepObserver, StopStrings, until_end
+from berth_inference.engine.out_of_memory import is_out_of_memory
 from berth_inference.engine.penalties import every_token_forbidden, own_processors
 from berth_inference.engine.request import GenerationRequest
 from berth_inference.engine.scoring import scored_tokens

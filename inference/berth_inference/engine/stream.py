@@ -70,6 +70,8 @@ class EventStream:
         """Told of every event on the loop's thread, also of those that the consumer does not stay for."""
         self.started_at: float | None = None
         """When the engine took the request up, on the clock of time.monotonic; None while it waits."""
+        self.on_cancel: Callable[[], None] | None = None
+        """Called, once or more, from the thread that cancels. For engines that wait rather than step."""
 
     @property
     def cancelled(self) -> bool:
@@ -79,6 +81,8 @@ class EventStream:
     def cancel(self) -> None:
         """The rest is not wanted."""
         self._cancelled.set()
+        if self.on_cancel is not None:
+            self.on_cancel()
 
     def publish(self, event: Event | BerthError) -> None:
         """Hand the consumer its next event, or the error that takes the place of all further ones."""

@@ -7,6 +7,7 @@ from typing import Any
 from fastapi import APIRouter
 from fastapi.responses import JSONResponse
 
+from berth_inference.progress import Phase
 from berth_inference.routes.dependencies import ServiceDependency
 from berth_inference.service import Service, State
 
@@ -16,10 +17,12 @@ _NOT_READY: dict[int | str, dict[str, Any]] = {503: {"description": "Loading, wi
 
 
 def _readiness(service: Service) -> JSONResponse:
-    if service.state is State.READY:
+    if service.state is State.READY and service.outage is None:
         return JSONResponse({"status": "Healthy"})
     content: dict[str, Any] = {"status": service.state.value}
-    if service.state is State.LOADING:
+    if service.outage is not None:
+        content = {"status": State.LOADING.value, "phase": Phase.STARTING.value, "message": service.outage}
+    elif service.state is State.LOADING:
         content |= service.progress.report()
     elif service.state is State.FAILED:
         content["message"] = str(service.failure)

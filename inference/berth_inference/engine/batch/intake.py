@@ -12,8 +12,9 @@ from berth_inference.engine.batch.choice import choice
 from berth_inference.engine.batch.job import Job, new_rows
 from berth_inference.engine.codec import TokenizerCodec
 from berth_inference.engine.constraint import GrammarCompiler
-from berth_inference.engine.failures import broken, cannot_be_applied, is_out_of_memory, out_of_memory
+from berth_inference.engine.failures import broken, cannot_be_applied, out_of_memory
 from berth_inference.engine.observer import StopStrings
+from berth_inference.engine.out_of_memory import is_out_of_memory
 from berth_inference.engine.request import GenerationRequest
 from berth_inference.engine.stream import EventStream
 from berth_inference.errors import BerthError

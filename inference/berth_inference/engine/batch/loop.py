@@ -16,7 +16,8 @@ from berth_inference.engine.batch.runner import Runner
 from berth_inference.engine.batch.sampler import Sampler
 from berth_inference.engine.batch.scheduler import Chunk, Regime, Scheduler
 from berth_inference.engine.events import Finished, FinishReason, SequenceFinished
-from berth_inference.engine.failures import broken, is_out_of_memory, out_of_memory, too_late
+from berth_inference.engine.failures import broken, out_of_memory, too_late
+from berth_inference.engine.out_of_memory import is_out_of_memory
 from berth_inference.errors import BerthError
 
 _log = logging.getLogger(__name__)

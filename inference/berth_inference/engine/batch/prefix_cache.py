@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from berth_inference.engine.batch.kv_cache import KeysAndValues, Staging
 from berth_inference.engine.batch.prefix_index import PrefixIndex
 from berth_inference.engine.batch.scheduler import Regime
-from berth_inference.engine.failures import is_out_of_memory
+from berth_inference.engine.out_of_memory import is_out_of_memory
 
 
 class PrefixCache:

@@ -9,7 +9,8 @@ import torch
 
 from berth_inference.engine.batch.candidates import candidates
 from berth_inference.engine.batch.job import Job, Row
-from berth_inference.engine.failures import cannot_be_applied, is_out_of_memory
+from berth_inference.engine.failures import cannot_be_applied
+from berth_inference.engine.out_of_memory import is_out_of_memory
 from berth_inference.engine.penalties import every_token_forbidden
 from berth_inference.errors import BerthError, ErrorKind
 
