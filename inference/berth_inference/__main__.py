@@ -1,4 +1,4 @@
-"""`python -m berth_inference serve --model ...`, and `fetch`, which downloads the weights beforehand."""
+"""`python -m berth_inference serve --model ...`; `fetch`, which downloads its weights; `front`, which asks a vLLM."""
 
 from __future__ import annotations
 
@@ -23,7 +23,16 @@ def main() -> int:
     let_imports_be()
     from berth_inference.server import run  # wrong usage is told without importing the server
 
-    return run(settings)
+    if command == "front":
+        # As if it were not there: transformers would import it for the sake of a tokenizer, which takes 200 MB.
+        sys.modules["torch"] = None  # type: ignore[assignment]
+        os.environ["TRANSFORMERS_NO_ADVISORY_WARNINGS"] = "1"  # that it is not there
+        from berth_inference.fronting import load_front
+
+        return run(settings, load_front)
+    from berth_inference.loading import load_engine
+
+    return run(settings, load_engine)
 
 
 if __name__ == "__main__":

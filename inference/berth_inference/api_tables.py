@@ -17,6 +17,7 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
+from berth_inference.engine.remote.arguments import MAPPED, REFUSED
 from berth_inference.errors import MEANINGS, BerthError, ErrorKind
 from berth_inference.http_errors import content, status
 from berth_inference.schemas.chat import ChatRequest
@@ -36,7 +37,10 @@ PAGES: Mapping[str, tuple[str, tuple[type[BaseModel], ...]]] = {
         (OpenAIRequest, ChatCompletionRequest, CompletionRequest, TokenizeRequest, DetokenizeRequest),
     ),
 }
-"""Each page's path, whose form of errors it tells, and the bodies that it explains."""
+"""Each API's page: its path, whose form of errors it tells, and the bodies that it explains."""
+
+WRITTEN = (*PAGES, "vllm.md")
+"""Every page that has generated parts."""
 
 _LIMITS = (
     "max_body_bytes",
@@ -48,15 +52,30 @@ _LIMITS = (
     "request_seconds",
 )
 
+# What engines call otherwise than the APIs do.
+_KNOWN_AS: Mapping[str, tuple[str, ...]] = {
+    "prompt": ("prompt", "messages"),
+    "max_new_tokens": ("max_new_tokens", "max_length", "max_tokens"),
+    "min_new_tokens": ("min_new_tokens", "min_length", "min_tokens"),
+    "n": ("n", "num_return_sequences", "best_of"),
+    "stop": ("stop", "stop_strings"),
+    "stop_token_ids": ("stop_token_ids", "eos_token_id", "ignore_eos"),
+    "max_seconds": ("max_time",),
+    "logprobs": ("logprobs", "output_scores"),
+    "grammar": ("response_format",),
+    "num_beams": ("num_beams", "use_beam_search"),
+}
+
 _REGION = re.compile(r"(<!-- generated: (\w+) -->\n).*?(?=<!-- end -->)", re.DOTALL)
 
 
 def page(name: str, text: str) -> str:
     """A page with its generated parts made anew. Raises KeyError for a part that there is not."""
-    path, models = PAGES[name]
+    path, models = PAGES.get(name, ("/chat", ()))
     explained: set[str] = set()
     parts = {model.__name__: arguments(model, explained) for model in models}
     parts |= {"refused": refused(models), "limits": limits(), "errors": errors(path)}
+    parts |= {"mapped": of_vllm("what it is sent", MAPPED), "cannot": of_vllm("instead", REFUSED)}
     return _REGION.sub(lambda match: match[1] + parts[match[2]], text)
 
 
@@ -95,6 +114,15 @@ def refused(models: Iterable[type[BaseModel]]) -> str:
     return _table(("argument", "accepted", "everything else is refused"), rows.values())
 
 
+def of_vllm(head: str, found: Mapping[str, str]) -> str:
+    """A table of the engine's arguments, by the names that clients know, and what becomes of each in vLLM."""
+    rows = [
+        (", ".join(f"`{known}`" for known in _KNOWN_AS.get(name, (name,))), text)
+        for name, text in found.items()
+    ]
+    return _table(("argument", head), rows)
+
+
 def limits() -> str:
     """A table of the settings that bound a request."""
     defaults = Settings(model="")
@@ -129,7 +157,7 @@ def main(arguments: list[str] | None = None) -> int:
     )
     options = parser.parse_args(arguments)
     current = True
-    for name in PAGES:
+    for name in WRITTEN:
         file = (options.write or options.check) / name
         before = file.read_text(encoding="utf-8")
         after = page(name, before)

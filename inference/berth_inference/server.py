@@ -16,9 +16,8 @@ from starlette.types import ASGIApp
 
 from berth_inference.app import create_app
 from berth_inference.errors import LoadError
-from berth_inference.loading import load_engine
 from berth_inference.logs import configure_logs
-from berth_inference.service import Service, State
+from berth_inference.service import Loader, Service, State
 from berth_inference.settings import Settings
 from berth_inference.termination import fail
 
@@ -44,13 +43,13 @@ class _Server(uvicorn.Server):
         yield
 
 
-def run(settings: Settings) -> int:
+def run(settings: Settings, load: Loader) -> int:
     """Serve until SIGTERM or SIGINT, or until the model cannot be loaded. Returns the exit code."""
     configure_logs(settings.log_format)
     # Its messages are of lifecycle steps that are logged here already.
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
     try:
-        app = create_app(settings, load_engine)
+        app = create_app(settings, load)
     except LoadError as error:
         return fail(error)
     try:

@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, NoReturn
+from urllib.parse import urlsplit
 
 from berth_inference.adapters import Adapter, parse_adapter
 
@@ -19,6 +20,8 @@ class Settings:
     """Everything that can be set from outside. The help text of each flag states its basis."""
 
     model: str
+    upstream: str = "http://127.0.0.1:8000"
+    tokenizer: str | None = None
     revision: str | None = None
     host: str = "0.0.0.0"  # noqa: S104  a pod is reached from outside its own loopback
     port: int = 5000
@@ -99,6 +102,13 @@ def _adapter(text: str) -> Adapter:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
+def _address(text: str) -> str:
+    parts = urlsplit(text)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.path not in ("", "/"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not an address like http://127.0.0.1:8000")
+    return text.rstrip("/")
+
+
 REPEATABLE = ("served_model_name", "adapter")
 """Settings that may be given several times; in the environment, with commas between."""
 
@@ -107,6 +117,11 @@ _COUNT = Between(int, 1, 2**31 - 1)
 # Field -> (parser of one value, help). The flag and the environment variable follow from the name.
 OPTIONS: dict[str, tuple[Callable[[str], Any], str]] = {
     "model": (str, "built-in name, folder, or id on the Hugging Face hub"),
+    "upstream": (_address, "where vLLM listens; the default is its own port in the same pod"),
+    "tokenizer": (
+        str,
+        "built-in name, folder, or id on the hub of the model's tokenizer and configuration; default: what vLLM loads",
+    ),
     "revision": (str, "commit, tag or branch of a model on the hub (pin a commit in production)"),
     "host": (str, "address to listen on"),
     "port": (Between(int, 0, 65535), "port to listen on; 0 takes a free one and logs it"),
@@ -189,6 +204,22 @@ OPTIONS: dict[str, tuple[Callable[[str], Any], str]] = {
 FETCH_OPTIONS = ("model", "revision", "host", "port", "log_format")
 """What `fetch` takes of them."""
 
+FRONT_OPTIONS = (
+    *("upstream", "tokenizer", "model", "revision", "host", "port", "served_model_name", "drain_seconds"),
+    *("max_body_bytes", "max_prompt_tokens", "max_output_tokens", "max_beams", "max_sequences", "max_queued"),
+    *("request_seconds", "api_key_file", "log_format", "log_prompts"),
+)
+"""What `front` takes of them. What has to do with running a model is vLLM's."""
+
+SERVE_OPTIONS = tuple(name for name in OPTIONS if name not in ("upstream", "tokenizer"))
+"""What `serve` takes of them."""
+
+_COMMANDS: Mapping[str, tuple[tuple[str, ...], str]] = {
+    "serve": (SERVE_OPTIONS, "load a model and serve it"),
+    "front": (FRONT_OPTIONS, "serve what a vLLM server runs; --model is its name there"),
+    "fetch": (FETCH_OPTIONS, "download a model into the cache that serve reads, and end"),
+}
+
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
@@ -207,15 +238,12 @@ def _parser() -> _Parser:
         "environment, as BERTH_ and its name in capitals; a flag wins over the environment.",
         allow_abbrev=False,
     )
-    commands = parser.add_subparsers(dest="command", required=True, metavar="serve|fetch")
-    serve = commands.add_parser("serve", help="load a model and serve it", allow_abbrev=False)
-    fetch = commands.add_parser(
-        "fetch", help="download a model into the cache that serve reads, and end", allow_abbrev=False
-    )
-    for name in OPTIONS:
-        _add(serve, name)
-        if name in FETCH_OPTIONS:
-            _add(fetch, name)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="|".join(_COMMANDS))
+    for command, (options, text) in _COMMANDS.items():
+        added = commands.add_parser(command, help=text, allow_abbrev=False)
+        for name in OPTIONS:
+            if name in options:
+                _add(added, name)
     return parser
 
 
@@ -240,7 +268,7 @@ def parse_settings(arguments: Sequence[str], environment: Mapping[str, str]) -> 
 
 
 def parse_command(arguments: Sequence[str], environment: Mapping[str, str]) -> tuple[str, Settings]:
-    """The command, `serve` or `fetch`, and its settings, as `parse_settings` gives them."""
+    """The command, `serve`, `front` or `fetch`, and its settings, as `parse_settings` gives them."""
     values: dict[str, Any] = {}
     for name, (parse, _) in OPTIONS.items():
         text = environment.get(environment_name(name), "").strip()

@@ -16,12 +16,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from berth_inference.settings import OPTIONS, REPEATABLE, Between, OneOf, truth
+from berth_inference.settings import OPTIONS, REPEATABLE, SERVE_OPTIONS, Between, OneOf, truth
 
 
 def settings_schema() -> dict[str, dict[str, Any]]:
     """Every setting of `serve`, by its name as a field: `drain_seconds`."""
-    return {name: _setting(name) for name in sorted(OPTIONS)}
+    return {name: _setting(name) for name in sorted(SERVE_OPTIONS)}
 
 
 def _setting(name: str) -> dict[str, Any]:

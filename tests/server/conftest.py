@@ -92,13 +92,13 @@ ServerFactory = Callable[..., RunningServer]
 
 @pytest.fixture(scope="session")
 def start_server() -> Iterator[ServerFactory]:
-    """Starts `python -m berth_inference serve` on a free loopback port; returns once it listens or ends."""
+    """Starts `python -m berth_inference` on a free loopback port; returns once it listens or ends."""
     running: list[RunningServer] = []
 
-    def start(*arguments: str, **environment: str) -> RunningServer:
+    def start(*arguments: str, command: str = "serve", **environment: str) -> RunningServer:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("BERTH_")}
         process = subprocess.Popen(
-            [sys.executable, "-m", "berth_inference", "serve", *arguments],
+            [sys.executable, "-m", "berth_inference", command, *arguments],
             env={**inherited, "BERTH_HOST": "127.0.0.1", "BERTH_PORT": "0", **environment},
             stderr=subprocess.PIPE,
             text=True,

@@ -21,14 +21,21 @@ _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 def find_model(model: str, revision: str | None, progress: LoadProgress) -> Path:
     """The folder of a built-in name, of a local folder, or of a download. Raises `LoadError`."""
     progress.enter(Phase.RESOLVING)
-    built_in = built_in_models().get(model)
-    folder = built_in or Path(model).expanduser()
+    return _checked(known_folder(model, revision) or download(model, revision, progress), model)
+
+
+def known_folder(model: str, revision: str | None) -> Path | None:
+    """The folder of a built-in name, of a local folder, or of what was put right into the cache; None for the hub's.
+
+    Raises `LoadError` for what is neither these nor an id of the hub.
+    """
+    folder = built_in_models().get(model) or Path(model).expanduser()
     if folder.is_dir():
         if revision is not None:
             raise LoadError(
                 f"--revision {revision} means nothing for {model}, which is not on the hub: leave it out"
             )
-        return _checked(folder, model)
+        return folder
     if model.startswith(("/", ".", "~")):
         raise LoadError(f"the folder {model} does not exist")
     if not _HUB_ID.fullmatch(model):
@@ -38,8 +45,7 @@ def find_model(model: str, revision: str | None, progress: LoadProgress) -> Path
         )
     if (local := _laid_down()) is not None:
         _log.info("%s is taken from the files in %s, at whatever revision they are", model, local)
-        return _checked(local, model)
-    return _checked(download(model, revision, progress), model)
+    return local
 
 
 def _laid_down() -> Path | None:
