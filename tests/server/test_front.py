@@ -243,7 +243,7 @@ def test_vllms_errors_are_told_in_the_apis_form(
         ({"parts": 2}, 503, "broke before the answer was complete"),
         ({"answer": "error_at_first.sse"}, 503, "takes no requests now"),
         ({"answer": "error_within.sse"}, 500, "vLLM failed"),
-        ({"answer": "aborted.sse"}, 500, "The generation failed"),
+        ({"answer": "aborted.sse"}, 503, "broke before the answer was complete"),
         ({"answer": "without_token_ids.sse"}, 500, "The generation failed"),
     ],
     ids=lambda value: next(iter(value.values())) if isinstance(value, dict) else "",

@@ -180,7 +180,7 @@ def _part(**choice: Any) -> dict[str, Any]:
         {},
         {"choices": 3},
         _part(token_ids=None),
-        _part(finish_reason="abort"),
+        _part(finish_reason="whim"),
         _part(logprobs=None),
         _part(logprobs={"token_logprobs": [None], "top_logprobs": [{}]}),
         _part(logprobs={"token_logprobs": [0.0, 0.0], "top_logprobs": [{}]}),

@@ -17,6 +17,7 @@ from berth_inference.engine.events import (
     TokenEvent,
     TopLogprobs,
 )
+from berth_inference.engine.remote.failures import cut_off
 from berth_inference.engine.request import GenerationRequest
 
 _REASONS = {
@@ -52,7 +53,7 @@ class Answer:
         return not self._running
 
     def events(self, part: dict[str, Any]) -> Iterator[Event]:
-        """What a part of the answer tells. Raises `UnreadableAnswer`."""
+        """What a part of the answer tells. Raises `UnreadableAnswer`, and `BerthError` where vLLM gave up."""
         try:
             for choice in part["choices"]:
                 # Beam search returns all beams, the best first.
@@ -71,6 +72,8 @@ class Answer:
             self._tokens += len(tokens)
             yield TokenEvent(index, tuple(tokens), *self._scores(choice, len(tokens)))
         if reason is not None:
+            if reason == "abort":  # nobody asked for that: vLLM is going down
+                raise cut_off()
             if reason not in _REASONS:
                 raise UnreadableAnswer(f"a sequence ended with {reason}")
             self._running.discard(index)
