@@ -182,6 +182,17 @@ def test_beams_come_best_first_and_end_at_the_models_stop_tokens(client: TestCli
     assert "stream" not in sent
 
 
+BEAM_SEARCH = {"messages": QUESTION, "use_beam_search": True, "best_of": 3, "n": 2, "temperature": 0}
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+def test_generate_has_vllm_search_beams(client: TestClient, vllm: FakeVLLM, stream: bool) -> None:
+    vllm.answer = "beams.json"
+    response = client.post("/v1/generate", json={**BEAM_SEARCH, "stream": stream})
+    [answer] = [json.loads(part) for part in response.content.split(b"\0") if part]
+    assert answer["text"] == ["A pod", "A node"]
+
+
 def test_a_time_limit_ends_the_answer_where_it_is_and_closes_the_connection(
     client: TestClient, vllm: FakeVLLM
 ) -> None:
@@ -391,6 +402,25 @@ def test_what_vllm_cannot_do_is_refused_by_name(
     response = client.post("/chat", json={"prompt": "Say.", "generate_kwargs": arguments})
     assert (response.status_code, response.json()["param"]) == (400, param)
     assert "vLLM" in response.json()["detail"]
+    assert vllm.bodies == []
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "param"),
+    [
+        ("/v1/generate", {**BEAM_SEARCH, "early_stopping": True}, "early_stopping"),
+        ("/v1/generate", {**BEAM_SEARCH, "presence_penalty": 1}, "presence_penalty"),
+        ("/v1/generate", {"messages": QUESTION, "temperature": 0.005}, "temperature"),
+        ("/v1/chat/completions", {"messages": QUESTION, "temperature": 0.005}, "temperature"),
+        ("/v1/completions", {"prompt": "Say.", "temperature": 0.005}, "temperature"),
+    ],
+)
+def test_each_api_refuses_under_its_own_names(
+    client: TestClient, vllm: FakeVLLM, path: str, body: dict[str, Any], param: str
+) -> None:
+    response = client.post(path, json={"model": "workspace", **body})
+    content = response.json()
+    assert (response.status_code, content.get("error", content)["param"]) == (400, param)
     assert vllm.bodies == []
 
 
