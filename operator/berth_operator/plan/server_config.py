@@ -1,9 +1,10 @@
 """The ConfigMap that `inference.config` names: settings of the server, judged before anything is rolled out.
 
 Its key `inference_config.yaml` holds YAML with one section for each runtime, as KAITO's does: `transformers:` is
-Berth's server, with the names of its flags (`max_output_tokens: 512`). What the settings are is read from
-`data/server_settings.json`, which the server publishes. They reach the pod as arguments and not as a mounted file: a
-pod that restarts then runs with what was judged, whatever became of the ConfigMap since.
+Berth's server, with the names of its flags (`max_output_tokens: 512`), `vllm:` is vLLM with the names of its own. What
+the server's settings are is read from `data/server_settings.json`, which it publishes; vLLM's are in `vllm_settings`.
+They reach the pod as arguments and not as a mounted file: a pod that restarts then runs with what was judged, whatever
+became of the ConfigMap since.
 """
 
 import difflib
@@ -16,12 +17,14 @@ from typing import Any, Final
 
 import yaml
 
+from berth_operator.api.names import RUNTIME_TRANSFORMERS, RUNTIME_VLLM, RUNTIMES
+from berth_operator.plan import vllm_settings
 from berth_operator.plan.differences import digest
 from berth_operator.plan.reasons import Culprit, Finding, Reason, clipped
 
 CONFIG_KEY: Final = "inference_config.yaml"
 
-SECTIONS: Final = ("transformers", "vllm")
+SECTIONS: Final = RUNTIMES
 """The runtimes that a file may configure; a Workspace reads the section of its own."""
 
 RESERVED: Final = {
@@ -69,7 +72,7 @@ class ServerConfig:
         return None if value is None else float(value)
 
 
-def read_config(config: ConfigMapData, section: str | None = "transformers") -> ServerConfig | Finding:
+def read_config(config: ConfigMapData, section: str | None = RUNTIME_TRANSFORMERS) -> ServerConfig | Finding:
     """Judge a ConfigMap; return its settings, or what is wrong with it.
 
     Without a section only its being there is judged: a pod template of the user's own reads what it likes.
@@ -100,7 +103,7 @@ def read_config(config: ConfigMapData, section: str | None = "transformers") -> 
         return Finding(
             Reason.CONFIG_MAP_MISSING,
             f"{culprit}, which inference.config names, has no key {CONFIG_KEY}",
-            "add it, with a section `transformers:`",
+            f"add it, with a section `{section}:`",
             culprit,
             terminal=True,
             cause=f"{config.name}/{CONFIG_KEY}",
@@ -126,7 +129,7 @@ def _judge(text: str, section: str) -> tuple[list[str], dict[str, Any]]:
     if document is None:
         return [], {}
     if not isinstance(document, dict):
-        return ["must hold sections, such as `transformers:`"], {}
+        return [f"must hold sections, such as `{section}:`"], {}
     faults = [
         f"{clipped(name, 60)!r} is not a section{_nearest(str(name), SECTIONS)}"
         for name in document
@@ -140,19 +143,24 @@ def _judge(text: str, section: str) -> tuple[list[str], dict[str, Any]]:
     settings: dict[str, Any] = {}
     for key, value in chosen.items():
         name = str(key).replace("-", "_")
-        fault, settings[name] = _setting(str(key), name, value)
+        fault, settings[name] = _setting(section, name, value)
         if fault:
             faults.append(f"{section}.{clipped(key, 60)}: {fault}")
     return faults, settings
 
 
-def _setting(key: str, name: str, value: Any) -> tuple[str, Any]:
+def _setting(section: str, name: str, value: Any) -> tuple[str, Any]:
     """Judge one setting: what is wrong with it, "" for nothing, and its value as the server takes it."""
-    rule = server_settings().get(name)
+    of_vllm = section == RUNTIME_VLLM
+    rules, reserved = (
+        (vllm_settings.SETTINGS, vllm_settings.RESERVED) if of_vllm else (server_settings(), RESERVED)
+    )
+    if name in reserved:
+        return f"is Berth's to set: {reserved[name]}", None
+    rule = rules.get(name)
     if rule is None:
-        return f"the server has no such setting{_nearest(name, server_settings())}", None
-    if name in RESERVED:
-        return f"is Berth's to set: {RESERVED[name]}", None
+        unknown = "is no setting of vLLM's that Berth knows" if of_vllm else "the server has no such setting"
+        return f"{unknown}{_nearest(name, rules)}", None
     if rule.get("repeatable"):
         values = value if isinstance(value, list) else [value]
         ok = all(isinstance(one, str) and one.strip() for one in values)
