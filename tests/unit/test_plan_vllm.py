@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +12,15 @@ from berth_operator.plan import vllm_settings
 from berth_operator.plan.deployment import ANNOTATION_RENDERED
 from berth_operator.plan.nodes import requested
 from berth_operator.plan.observed import Observed
+from berth_operator.plan.questions import asks_for_health
 from berth_operator.plan.reasons import Finding, Reason
 from berth_operator.plan.server_config import ConfigMapData
+from berth_operator.plan.status import progress
 from berth_operator.plan.workload import Workload, plan_workload
 from berth_operator.presets import Preset, PresetCatalogue, load_presets
 from berth_operator.settings import Settings
 from chart.pod_security import restricted_violations
-from unit.cluster_objects import node
+from unit.cluster_objects import STARTED, node, observed, pod
 
 CATALOGUE = load_presets()
 MINI = "phi-3-mini-4k-instruct"
@@ -159,6 +160,16 @@ def test_vllm_is_asked_on_its_loopback_whatever_the_environment() -> None:
     assert "ports" not in vllm
 
 
+def test_while_vllm_loads_the_pod_is_loading_and_its_front_is_asked() -> None:
+    running = {"running": {"startedAt": STARTED}}
+    sidecar = {"name": "vllm", "restartPolicy": "Always"}
+    for started in (False, True):
+        status = {"name": "vllm", "state": running, "started": started, "ready": started}
+        loading = pod(spec={"initContainers": [sidecar]}, initContainerStatuses=[status])
+        assert progress(observed(loading)) == {"phase": "Loading"}
+        assert asks_for_health(loading)
+
+
 def test_vllm_gets_the_gpus_and_the_front_gets_none() -> None:
     spec = pod_spec("on-four")
     (vllm,) = [one for one in spec["initContainers"] if one["name"] == "vllm"]
@@ -181,36 +192,6 @@ def test_vllm_reads_what_was_fetched_and_writes_only_to_its_own_folders() -> Non
     assert environment["HF_HOME"] == "/var/cache/berth"
     assert environment["HF_HUB_OFFLINE"] == environment["VLLM_NO_USAGE_STATS"] == "1"
     assert environment["HOME"] == "/tmp"
-
-
-@pytest.mark.parametrize(
-    ("there", "served"),
-    [
-        pytest.param(True, "/var/cache/berth", id="plain files"),
-        pytest.param(False, "owner/name", id="the hub's layout"),
-    ],
-)
-@pytest.mark.parametrize("volume", ["node", "claim/models"])
-def test_plain_files_on_a_volume_that_others_fill_are_what_vllm_serves(
-    volume: str, there: bool, served: str, tmp_path: Path
-) -> None:
-    _, vllm = containers(annotations={**VLLM, "berth.dev/weights": volume})
-    shell, option, script, name = vllm["command"]
-    if there:
-        (tmp_path / "config.json").touch()
-    (tmp_path / "vllm").write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
-    (tmp_path / "vllm").chmod(0o755)
-    ran = subprocess.run(
-        [shell, option, script.replace("/var/cache/berth", str(tmp_path)), name, "owner/name", "--a", "b c"],
-        env={"PATH": f"{tmp_path}:/usr/bin:/bin"},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    served = served.replace("/var/cache/berth", str(tmp_path))
-    assert ran.stdout.splitlines() == ["serve", served, "--a", "b c"]
-    assert containers()[1]["command"] == ["vllm", "serve"]
-    assert vllm["args"] == told()
 
 
 def test_nothing_of_the_pod_may_do_more_than_a_restricted_pod() -> None:
@@ -439,4 +420,4 @@ def test_the_page_has_every_setting() -> None:
 def test_an_operator_of_the_next_release_renders_the_same_pods() -> None:
     settings = Settings(image_tag="1", vllm_image="example.com/vllm:1")
     meta = planned(settings=settings).deployment["metadata"]
-    assert meta["annotations"][ANNOTATION_RENDERED] == "357c72faa1f2e38b"
+    assert meta["annotations"][ANNOTATION_RENDERED] == "7edb14df8cb42240"

@@ -6,7 +6,9 @@ two orders that this makes: the front starts once vLLM serves, and ends before v
 can finish.
 """
 
+import functools
 import math
+from importlib.resources import files as resources_of
 from typing import Any, Final
 
 from berth_operator.api.names import CONTAINER, PORT_NAME, SERVER_PORT, VLLM_CONTAINER
@@ -50,19 +52,14 @@ CACHE_MOUNT: Final = {"name": "vllm-tmp", "mountPath": "/tmp"}  # noqa: S108 - a
 VOLUMES: Final = ({"name": "vllm-tmp", "emptyDir": {}},)
 """vLLM's home and temporary files: what it compiles, apart from what the front writes."""
 
-# Not the kubelet's own request, which would come from outside the loopback. Without a site and outside the environment,
-# so that neither a proxy nor a package that is slow to import can disturb it.
+_PYTHON: Final = ("python3", "-I", "-S", "-c")
+"""Without packages and outside the environment, so that neither what is slow to import nor a proxy disturbs it."""
+
+# Not the kubelet's own request, which would come from outside the loopback.
 _ASK: Final = (
     "import http.client, sys; "
     f"c = http.client.HTTPConnection('{HOST}', {PORT}, timeout={PROBE_TIMEOUT_SECONDS - 1}); "
     "c.request('GET', '/health'); sys.exit(c.getresponse().status != 200)"
-)
-
-
-# A model's plain files may lie at the root of a volume that others fill; vLLM looks for the hub's layout alone.
-_PLAIN_FILES_FIRST: Final = (
-    f'if [ -f {weights.CACHE_FOLDER}/config.json ]; then shift; set -- {weights.CACHE_FOLDER} "$@"; fi; '
-    'exec vllm serve "$@"'
 )
 
 
@@ -124,9 +121,7 @@ def render_vllm(
         "name": VLLM_CONTAINER,
         "image": settings.vllm_image,
         "restartPolicy": "Always",
-        "command": ["sh", "-c", _PLAIN_FILES_FIRST, VLLM_CONTAINER]
-        if where.kind in ("node", "claim")
-        else ["vllm", "serve"],
+        "command": [*_PYTHON, _launcher(), weights.CACHE_FOLDER, "vllm", "serve"],
         "args": _arguments(workspace_name, preset, config),
         # A name without a slash before it would be looked for in the working directory.
         "workingDir": TMP_MOUNT["mountPath"],
@@ -192,9 +187,14 @@ def _flags(config: ServerConfig) -> list[str]:
     return found
 
 
+@functools.cache
+def _launcher() -> str:
+    return (resources_of("berth_operator") / "data" / "run_vllm.py").read_text(encoding="utf-8")
+
+
 def _probe(period: int, failures: int) -> dict[str, Any]:
     return {
-        "exec": {"command": ["python3", "-I", "-S", "-c", _ASK]},
+        "exec": {"command": [*_PYTHON, _ASK]},
         "periodSeconds": period,
         "timeoutSeconds": PROBE_TIMEOUT_SECONDS,
         "failureThreshold": failures,
