@@ -105,7 +105,8 @@ def test_vllm_is_told_the_model_its_names_and_what_its_memory_was_counted_for() 
     assert told() == [
         *("microsoft/Phi-3-mini-4k-instruct", "--revision", REVISION, "--tokenizer-revision", REVISION),
         *("--served-model-name", MINI, "ws", "microsoft/Phi-3-mini-4k-instruct"),
-        *("--host", "127.0.0.1", "--port", "8000", "--dtype", "bfloat16", "--tensor-parallel-size", "1"),
+        *("--host", "127.0.0.1", "--port", "8000", "--load-format", "safetensors", "--dtype", "bfloat16"),
+        *("--tensor-parallel-size", "1"),
         *("--max-model-len", "4096", "--gpu-memory-utilization", "0.9", "--generation-config", "vllm"),
         "--disable-uvicorn-access-log",
     ]
@@ -373,7 +374,7 @@ def test_it_fits_if_one_whole_conversation_fits_into_the_share_that_vllm_takes(
     if isinstance(found, Finding):
         assert found.reason is Reason.DOES_NOT_FIT
         assert "1.5 GiB KV cache at 4096 tokens" in found.message
-        assert "within 90 % of the memory" in found.message
+        assert "within 90 % of the memory on 1 GPU of one node" in found.message
         assert "lower max-model-len" in found.message
 
 
@@ -414,10 +415,11 @@ def test_a_preset_that_vllm_could_not_serve_is_refused_when_it_is_read(
 
 def test_the_page_has_every_setting() -> None:
     page = PAGE.read_text()
+    assert not set(vllm_settings.SETTINGS) & set(vllm_settings.RESERVED)
     assert [name for name in vllm_settings.SETTINGS if f"`{name.replace('_', '-')}`" not in page] == []
 
 
 def test_an_operator_of_the_next_release_renders_the_same_pods() -> None:
     settings = Settings(image_tag="1", vllm_image="example.com/vllm:1")
     meta = planned(settings=settings).deployment["metadata"]
-    assert meta["annotations"][ANNOTATION_RENDERED] == "7edb14df8cb42240"
+    assert meta["annotations"][ANNOTATION_RENDERED] == "c27ec0dcd539607c"

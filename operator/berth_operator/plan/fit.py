@@ -153,9 +153,10 @@ def fit_finding(workspace: Workspace, preset: Preset, fit: Fit) -> Finding | Non
         )
     suggested = " or ".join(f"{entry.name} ({entry.gpus} x {entry.gpu_gib} GiB)" for entry in fit.suggestions)
     use = f"use {suggested}" if suggested else "use GPUs with more memory"
+    gpus = f"{fit.gpus} GPU{'s' if fit.gpus > 1 else ''}"
     if fit.share != 1:
         use = f"lower max-model-len in the ConfigMap of inference.config, {use}"
-    gpus = f"{fit.gpus} GPU{'s' if fit.gpus > 1 else ''}"
+        gpus += " of one node"
     return Finding(
         Reason.DOES_NOT_FIT,
         f"{preset.name} needs {fit.arithmetic} on {gpus}; {where} has {fit.capacity.words}",

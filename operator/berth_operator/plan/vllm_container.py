@@ -45,8 +45,8 @@ GPU_SHARE: Final = 0.9
 END_SECONDS: Final = 15
 """vLLM has nothing left to finish once the front has ended; freeing a GPU takes seconds."""
 
-FRONT_REQUESTS: Final = {"cpu": "500m", "memory": "1Gi"}
-"""Tokenizing and streaming text; the memory is Python's, with the tokenizer's libraries."""
+FRONT_REQUESTS: Final = {"cpu": "500m", "memory": "512Mi"}
+"""Tokenizing and streaming text. It takes about 100 MiB and a tokenizer, which may be as large again."""
 
 CACHE_MOUNT: Final = {"name": "vllm-tmp", "mountPath": "/tmp"}  # noqa: S108 - a mount path in the pod
 VOLUMES: Final = ({"name": "vllm-tmp", "emptyDir": {}},)
@@ -163,7 +163,8 @@ def _arguments(workspace_name: str, preset: Preset, config: ServerConfig) -> lis
         *pinned,
         *("--served-model-name", *names),
         *("--host", HOST, "--port", str(PORT)),
-        *("--dtype", preset.model.dtype),
+        # Nothing that could hold code, whatever lies beside them.
+        *("--load-format", "safetensors", "--dtype", preset.model.dtype),
         *("--tensor-parallel-size", str(preset.resources.gpu)),
         *("--max-model-len", str(context_tokens(preset, config))),
         *("--gpu-memory-utilization", f"{gpu_share(config):g}"),

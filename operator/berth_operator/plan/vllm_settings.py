@@ -82,6 +82,7 @@ RESERVED: Final[Mapping[str, str]] = {
     "port": "vLLM is reached through Berth's front alone",
     "uds": "vLLM is reached through Berth's front alone",
     "api_key": "the annotation berth.dev/api-key-secret names the Secret that holds the keys",
+    "load_format": "weights are read as safetensors alone",
     "dtype": "the preset says it, and its memory follows from it",
     "tensor_parallel_size": "it is the preset's number of GPUs",
     "pipeline_parallel_size": _ONE_COPY,
