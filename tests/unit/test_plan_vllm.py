@@ -268,6 +268,35 @@ def test_a_preset_s_own_arguments_come_before_those_of_the_config_map() -> None:
     assert value_of("--max-model-len", told("on-four")) == "2048"
 
 
+def test_the_front_has_a_section_of_its_own() -> None:
+    config = (
+        "front: {max-output-tokens: 9000, log_prompts: true, drain_seconds: 120}\nvllm: {max-num-seqs: 8}\n"
+    )
+    front, vllm = containers(config=config)
+    assert front["args"][-6:] == [
+        *("--drain-seconds", "120", "--log-prompts", "true", "--max-output-tokens", "9000"),
+    ]
+    assert {"name": "BERTH_DRAIN_SECONDS", "value": "120"} in front["env"]
+    assert pod_spec(config=config)["terminationGracePeriodSeconds"] > 120
+    assert vllm["args"][-2:] == ["--max-num-seqs", "8"]
+
+
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        pytest.param("front: {max_output_token: 1}", "did you mean max_output_tokens?", id="a slip"),
+        pytest.param("front: {step_tokens: 1}", "vLLM runs the model", id="a setting of the other server"),
+        pytest.param("front: {port: 80}", "front.port: is Berth's to set", id="a setting that Berth makes"),
+        pytest.param("front: [1]", "front: must hold settings", id="a list"),
+        pytest.param("fronts: {}", "did you mean front?", id="a slip in the section"),
+    ],
+)
+def test_what_the_front_would_not_take_is_refused_with_the_key_s_name(config: str, words: str) -> None:
+    found = refused(config=config)
+    assert found.reason is Reason.INVALID_CONFIG
+    assert words in found.message
+
+
 def test_the_other_runtime_s_section_means_nothing_here() -> None:
     config = "transformers: {max_output_tokens: 7}\nvllm: {max-num-seqs: 8}\n"
     assert planned(config=config).deployment == planned(config="vllm: {max-num-seqs: 8}").deployment

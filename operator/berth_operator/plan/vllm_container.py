@@ -94,6 +94,8 @@ def render_front(
     if api_key_secret:
         arguments += api_keys.ARGUMENTS
         mounts.append(api_keys.volume_mount())
+    # Last, because the last of two flags wins.
+    arguments += config.front_arguments
     return {
         "name": CONTAINER,
         "image": image(preset, reference, settings, on_gpu=False),
