@@ -20,7 +20,7 @@ from berth_operator.plan.workload import Workload, plan_workload
 from berth_operator.presets import Preset, PresetCatalogue, load_presets
 from berth_operator.settings import Settings
 from chart.pod_security import restricted_violations
-from unit.cluster_objects import STARTED, node, observed, pod
+from unit.cluster_objects import node, observed, pod, runs, waits
 
 CATALOGUE = load_presets()
 MINI = "phi-3-mini-4k-instruct"
@@ -161,14 +161,16 @@ def test_vllm_is_asked_on_its_loopback_whatever_the_environment() -> None:
     assert "ports" not in vllm
 
 
-def test_while_vllm_loads_the_pod_is_loading_and_its_front_is_asked() -> None:
-    running = {"running": {"startedAt": STARTED}}
+def test_while_vllm_loads_the_pod_is_loading_and_its_front_is_asked_once_it_runs() -> None:
     sidecar = {"name": "vllm", "restartPolicy": "Always"}
     for started in (False, True):
-        status = {"name": "vllm", "state": running, "started": started, "ready": started}
-        loading = pod(spec={"initContainers": [sidecar]}, initContainerStatuses=[status])
+        vllm = {**runs(started=started, ready=started), "name": "vllm"}
+        front = runs() if started else waits("PodInitializing")
+        loading = pod(
+            spec={"initContainers": [sidecar]}, initContainerStatuses=[vllm], containerStatuses=[front]
+        )
         assert progress(observed(loading)) == {"phase": "Loading"}
-        assert asks_for_health(loading)
+        assert asks_for_health(loading) is started
 
 
 def test_vllm_gets_the_gpus_and_the_front_gets_none() -> None:
