@@ -82,6 +82,12 @@ def fetching(status: dict[str, Any]) -> dict[str, Any]:
     )
 
 
+BY_SIDECAR: dict[str, Any] = {
+    "initContainers": [{"name": "vllm", "restartPolicy": "Always", "resources": GPU}],
+    "containers": [{"name": "inference"}],
+}
+
+
 def with_vllm(status: dict[str, Any], front: dict[str, Any] | None = None, **more: Any) -> Observed:
     """A pod that runs vLLM as a sidecar; the front waits for it unless told otherwise."""
     sidecar = {"name": "vllm", "restartPolicy": "Always", "startupProbe": PROBE, "resources": GPU}
@@ -689,6 +695,22 @@ CASES: list[tuple[str, Observed, Reason, tuple[str, ...]]] = [
             "unrecognized arguments",
             "kubectl logs -n ns ws-new-1 -c vllm --previous",
         ),
+    ),
+    (
+        "vLLM's image is another program's",
+        with_vllm(waits("RunContainerError", 'exec: "python3": executable file not found in $PATH')),
+        Reason.CONTAINER_START_FAILED,
+        ('container "vllm" of pod "ws-new-1" cannot be started', "check that the image is a vLLM image"),
+    ),
+    (
+        "a rollout waits for the GPU that the vLLM of the old template holds",
+        observed(
+            pod(scheduler=NO_GPU, spec=BY_SIDECAR),
+            pod("ws-old-1", stamp="old", ready=True, spec=BY_SIDECAR),
+            nodes=(node(),),
+        ),
+        Reason.ROLLOUT_BLOCKED,
+        ('pod "ws-old-1"', "berth.dev/rollout: recreate"),
     ),
     (
         "vLLM's image does not exist",

@@ -135,10 +135,11 @@ def _container(pod: Object, container: Object, observed: Observed, now: str) -> 
         )
     if reason in START_REASONS or ended.get("reason") in START_REASONS:
         words = message if reason in START_REASONS else ended.get("message", "")
+        whose = "vLLM" if container.get("name") == VLLM_CONTAINER else "Berth server"
         return Finding(
             Reason.CONTAINER_START_FAILED,
             f"{what} cannot be started: {clipped(words)}",
-            "check that the image is a Berth server image for this node's processor",
+            f"check that the image is a {whose} image for this node's processor",
             culprit,
             cause=clipped(words, 120),
         )
