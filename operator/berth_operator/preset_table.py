@@ -27,9 +27,21 @@ model's whole context where that is shorter.
 
 A gated model needs its licence to be accepted on the hub, and a token:
 `inference.preset.presetOptions.modelAccessSecret` names a Secret that holds it under the key `HF_TOKEN`.
+
+The column vLLM has the longest prompt and answer that [vLLM](vllm.md) is started for, where it serves the preset.
 """
 
-_COLUMNS: Final = ("Preset", "Model", "Parameters", "Context", "Weights", "Cache, a token", "GPU", "Licence")
+_COLUMNS: Final = (
+    "Preset",
+    "Model",
+    "Parameters",
+    "Context",
+    "Weights",
+    "Cache, a token",
+    "GPU",
+    "vLLM",
+    "Licence",
+)
 
 
 def markdown(catalogue: PresetCatalogue) -> str:
@@ -56,8 +68,15 @@ def _row(preset: Preset) -> tuple[str, ...]:
         gibibytes(weights) if weights >= 2**30 else f"{weights / 2**20:.1f} MiB",
         f"{cache / 2**10:.1f} KiB",
         gpus,
+        _with_vllm(preset),
         f"{model.license}, gated" if model.gated else model.license,
     )
+
+
+def _with_vllm(preset: Preset) -> str:
+    if preset.vllm is None:
+        return "no"
+    return f"{preset.vllm.max_model_len or preset.model.context_length:,} tokens"
 
 
 def _pin(preset: Preset) -> str:

@@ -129,6 +129,13 @@ class PresetServer(_Data):
     args: tuple[str, ...] = Field(default=(), strict=False)
 
 
+class PresetVllm(_Data):
+    """How vLLM is started. A preset without it is served by Berth's own server alone."""
+
+    args: tuple[str, ...] = Field(default=(), strict=False)
+    max_model_len: int | None = Field(default=None, ge=1)
+
+
 class Preset(_Data):
     """One preset."""
 
@@ -138,7 +145,21 @@ class Preset(_Data):
     image: str = Field(min_length=1)
     resources: PresetResources
     server: PresetServer = PresetServer()
+    vllm: PresetVllm | None = None
     readiness_timeout: Duration
+
+    @model_validator(mode="after")
+    def _vllm_can_serve_it(self) -> Self:
+        if self.vllm is None:
+            return self
+        if not self.needs_gpu or "/" not in self.model.id:
+            raise ValueError("vllm needs a GPU (resources.gpu) and a model of the hub (model.id: owner/name)")
+        if (self.vllm.max_model_len or 0) > self.model.context_length:
+            raise ValueError(f"vllm.maxModelLen is above model.contextLength, {self.model.context_length}")
+        shape = self.model.dimensions
+        if shape is not None and shape.heads % self.resources.gpu:
+            raise ValueError(f"vllm cannot split {shape.heads} heads evenly over {self.resources.gpu} GPUs")
+        return self
 
     @property
     def readiness_seconds(self) -> int:

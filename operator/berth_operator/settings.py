@@ -29,6 +29,9 @@ class Settings:
     image_tag: str = __version__
     """`BERTH_IMAGE_TAG`: the release of the server image; `-cpu` or `-cuda` is added to it."""
 
+    vllm_image: str = "docker.io/vllm/vllm-openai:v0.26.0"
+    """`BERTH_VLLM_IMAGE`: vLLM's own image, as its project publishes it, for Workspaces of the runtime `vllm`."""
+
     image_pull_secrets: tuple[str, ...] = ()
     """`BERTH_IMAGE_PULL_SECRETS`, comma separated: Secrets in the Workspace's namespace, for that registry."""
 
@@ -136,6 +139,7 @@ def settings_from(environment: Mapping[str, str]) -> Settings:
         presets_dir=presets_dir,
         image_registry=found.get("BERTH_IMAGE_REGISTRY", defaults.image_registry).rstrip("/"),
         image_tag=found.get("BERTH_IMAGE_TAG", defaults.image_tag),
+        vllm_image=found.get("BERTH_VLLM_IMAGE", defaults.vllm_image).strip(),
         image_pull_secrets=_names(found.get("BERTH_IMAGE_PULL_SECRETS", "")),
         weights_volume=volume,
         weights_node_path=node_path.rstrip("/"),

@@ -64,6 +64,7 @@ def test_by_default_the_operator_watches_everything_with_the_chart_s_presets_and
         "BERTH_IMAGE_REGISTRY": "ghcr.io/berth-dev",
         "BERTH_IMAGE_TAG": "0.1.0",
         "BERTH_IMAGE_PULL_SECRETS": "",
+        "BERTH_VLLM_IMAGE": Settings().vllm_image,
         "BERTH_WEIGHTS_VOLUME": "pod",
         "BERTH_WEIGHTS_NODE_PATH": "/opt/kaito/models",
         "BERTH_WEIGHTS_FS_GROUP": "65532",
@@ -196,6 +197,24 @@ def test_the_image_is_put_together_from_registry_repository_and_version(
 ) -> None:
     [container] = pod_of(render_one("Deployment", values))["containers"]
     assert container["image"] == image
+
+
+@pytest.mark.parametrize(
+    ("image", "reference"),
+    [
+        ({"tag": "v9.9.9"}, "docker.io/vllm/vllm-openai:v9.9.9"),
+        (
+            {"registry": "registry.example.com:5000/hub", "repository": "mirror/vllm", "digest": DIGEST},
+            f"registry.example.com:5000/hub/mirror/vllm@{DIGEST}",
+        ),
+    ],
+    ids=["a tag", "a mirror's, by a digest that wins over the tag"],
+)
+def test_vllm_s_image_is_put_together_apart_from_berth_s(
+    render_one: RenderOne, image: dict[str, Any], reference: str
+) -> None:
+    given = render_one("Deployment", {"imageRegistry": "elsewhere.example.com", "vllm": {"image": image}})
+    assert settings_of(given)["BERTH_VLLM_IMAGE"] == reference
 
 
 @pytest.mark.parametrize(

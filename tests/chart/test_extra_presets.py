@@ -64,6 +64,7 @@ GOOD = [
         "not pinned, with the reason",
         change("model", MODEL | {"revision": None, "revisionNote": "moves daily"}),
     ),
+    ("for vllm", change("vllm", {"args": ["--quantization", "fp8"], "maxModelLen": 4096})),
     ("a longer time", change("readinessTimeout", "1h30m")),
 ]
 BAD = [
@@ -81,6 +82,9 @@ BAD = [
     ("resources.gpu", 0),
     ("resources.memory", 24),
     ("server.args", "--dtype bfloat16"),
+    ("vllm", True),
+    ("vllm", {"maxModelLen": 0}),
+    ("vllm", {"trustRemoteCode": True}),
     ("readinessTimeout", "soon"),
     ("readinessTimeout", ""),
     ("replicas", 2),

@@ -16,6 +16,9 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "imagePullSecrets": [{"name": "operator-pull"}],
         "inference": {"imagePullSecrets": ["models-pull", "other-pull"], "imageTag": "0.1.0-rc.1"},
     },
+    "vLLM's image from a mirror": {
+        "vllm": {"image": {"registry": "registry.example.com/hub", "digest": DIGEST}}
+    },
     "weights through a mirror onto volumes": {
         "weights": {
             "volume": "storage-class/fast",

@@ -12,7 +12,7 @@ import pytest
 from aiohttp import web
 
 from berth_operator.cli import kubectl_main, main
-from berth_operator.cluster_cache import WORKSPACES
+from berth_operator.cluster_cache import PODS, WORKSPACES
 from berth_operator.kube import Object
 from control_plane.cluster import Cluster
 from control_plane.planes import ControlPlane
@@ -151,6 +151,21 @@ async def test_a_workspace_that_nobody_has_looked_at_is_told_so(
     assert "not looked at yet" in capsys.readouterr().out
     assert await run("logs", name, *options) == 1
     assert "has no pods" in capsys.readouterr().err
+
+
+async def test_a_container_that_no_pod_has_is_told_with_those_there_are(
+    cluster: Cluster, name: str, options: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    await cluster.create_workspace(name)
+    containers = {
+        "initContainers": [{"name": "vllm", "image": "i", "restartPolicy": "Always"}],
+        "containers": [{"name": "inference", "image": "i"}],
+    }
+    meta = {"name": name, "namespace": cluster.namespace, "labels": {"kaito.sh/workspace": name}}
+    await cluster.create(PODS, {"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": containers})
+    assert await run("logs", name, "-c", "vlm", *options) == 1
+    said = capsys.readouterr().err
+    assert said == f'berth logs: pod "{name}" has no container "vlm"; there are: inference, vllm\n'
 
 
 @pytest.mark.parametrize("command", ["explain", "chat", "logs"])

@@ -125,11 +125,15 @@ async def test_a_model_is_served_where_pods_must_be_restricted_under_the_chart_s
 ) -> None:
     adapter = {"source": {"name": "a", "image": "example.com/adapter:1"}}
     adapted = workspace(TEAM, "tiny", preset={"name": "tiny-chat"}, adapters=[adapter])
-    await team.create(WORKSPACES, adapted)
-    await nodes.serve("tiny")
-    await team.reported("tiny", "Serving")
-    await team.delete(WORKSPACES, "tiny")
-    await team.gone(DEPLOYMENTS, "tiny")
+    with_vllm = workspace(TEAM, "fast", preset={"name": "phi-3-mini-4k-instruct"})
+    with_vllm["metadata"]["annotations"] = {"kaito.sh/runtime": "vllm"}
+    for wanted in (adapted, with_vllm):
+        name = wanted["metadata"]["name"]
+        await team.create(WORKSPACES, wanted)
+        await nodes.serve(name)
+        await team.reported(name, "Serving")
+        await team.delete(WORKSPACES, name)
+        await team.gone(DEPLOYMENTS, name)
 
 
 @pytest.mark.usefixtures("release")

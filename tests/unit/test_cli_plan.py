@@ -43,6 +43,14 @@ def test_a_plan_shows_adapters_with_their_strength_and_place(capsys: pytest.Capt
     assert "tone at strength 0.5 from a persistentVolumeClaim volume" in said
 
 
+def test_a_plan_shows_what_vllm_is_told_and_what_it_needs(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plan", "--offline", str(EXAMPLES / "workspace-phi-3-mini-vllm.yaml")]) == 0
+    said = capsys.readouterr().out
+    assert "vllm serve microsoft/Phi-3-mini-4k-instruct --revision" in said
+    assert "1 nvidia.com/gpu, image docker.io/vllm/vllm-openai:v" in said
+    assert "= 10.5 GiB within 90 % of the memory on 1 GPU" in said
+
+
 @pytest.mark.parametrize("form", ["yaml", "json"])
 def test_manifests_alone_go_to_the_pipe(form: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["plan", "--offline", "-o", form, str(MEDIUM)]) == 0
@@ -110,6 +118,7 @@ def test_presets_are_listed_and_described(capsys: pytest.CaptureFixture[str]) ->
     described = capsys.readouterr().out
     assert "26.0 GiB" in described
     assert "Standard_NC24ads_A100_v4" in described
+    assert "annotation kaito.sh/runtime: vllm, up to 4,096 tokens" in described
     assert main(["presets", "tiny-chat", "-o", "json"]) == 0
     assert json.loads(capsys.readouterr().out)["name"] == "tiny-chat"
 

@@ -12,7 +12,9 @@ from berth_operator.plan.observed import Observed
 from berth_operator.plan.progress import ServerReport
 from berth_operator.plan.reasons import SEVERITY, UNDER_WAY, Finding, Reason
 from unit.cluster_objects import (
+    GPU,
     NOW,
+    PROBE,
     crashed,
     deployment,
     ended,
@@ -78,6 +80,25 @@ def fetching(status: dict[str, Any]) -> dict[str, Any]:
         initContainerStatuses=[status],
         containerStatuses=[waits("PodInitializing")],
     )
+
+
+BY_SIDECAR: dict[str, Any] = {
+    "initContainers": [{"name": "vllm", "restartPolicy": "Always", "resources": GPU}],
+    "containers": [{"name": "inference"}],
+}
+
+
+def with_vllm(status: dict[str, Any], front: dict[str, Any] | None = None, **more: Any) -> Observed:
+    """A pod that runs vLLM as a sidecar; the front waits for it unless told otherwise."""
+    sidecar = {"name": "vllm", "restartPolicy": "Always", "startupProbe": PROBE, "resources": GPU}
+    waiting = front or waits("PodInitializing", started=False)
+    vllm = {**status, "name": "vllm", "image": "example.com/vllm:1"}
+    own = pod(
+        spec={"initContainers": [sidecar], "containers": [{"name": "inference"}]},
+        initContainerStatuses=[vllm],
+        containerStatuses=[waiting],
+    )
+    return observed(own, **more)
 
 
 # (what is wrong, what is observed, the reason, words that the message must have)
@@ -612,6 +633,96 @@ CASES: list[tuple[str, Observed, Reason, tuple[str, ...]]] = [
         observed(copying(waits("ErrImagePull", "example.com/a:1: not found"))),
         Reason.IMAGE_NOT_FOUND,
         ('container "adapter-a"', "push it"),
+    ),
+    (
+        "vLLM loads the model",
+        with_vllm(runs()),
+        Reason.STARTING,
+        ('pod "ws-new-1" is starting: vLLM is loading the model (2 min of the 30 min that it may take)',),
+    ),
+    (
+        "vLLM serves and its front starts",
+        with_vllm(runs(started=True, ready=True), runs()),
+        Reason.STARTING,
+        ("is starting: its model is loading",),
+    ),
+    (
+        "vLLM serves and its front does not",
+        with_vllm(runs(started=True, ready=True), runs(started=True)),
+        Reason.NOT_READY,
+        ("does not answer its readiness probe",),
+    ),
+    (
+        "vLLM starts again beside a front that waits for it",
+        with_vllm(runs(), runs(started=True)),
+        Reason.STARTING,
+        ("vLLM is loading the model",),
+    ),
+    (
+        "vLLM runs out of GPU memory",
+        with_vllm(crashed(1, "(EngineCore pid=99) ERROR torch.OutOfMemoryError: CUDA out of memory. Tried")),
+        Reason.GPU_OUT_OF_MEMORY,
+        (
+            'container "vllm" of pod "ws-new-1" ran out of GPU memory',
+            "CUDA out of memory. Tried",
+            "lower max-model-len",
+        ),
+    ),
+    (
+        "vLLM finds no room for one conversation",
+        with_vllm(crashed(1, "ValueError: No available memory for the cache blocks. Try increasing")),
+        Reason.GPU_OUT_OF_MEMORY,
+        ("No available memory for the cache blocks", "lower max-model-len"),
+    ),
+    (
+        "somebody else holds the memory of vLLM's GPU",
+        with_vllm(
+            crashed(
+                1,
+                "ValueError: Free memory on device (3.2/23.7 GiB) on startup is less than desired GPU memory "
+                "utilization (0.9, 21.3 GiB).",
+            )
+        ),
+        Reason.GPU_OUT_OF_MEMORY,
+        ("Free memory on device (3.2/23.7 GiB)",),
+    ),
+    (
+        "vLLM refuses a flag",
+        with_vllm(crashed(2, "vllm serve: error: unrecognized arguments: --swap-space 4")),
+        Reason.CRASH_LOOP,
+        (
+            'container "vllm" of pod "ws-new-1" keeps ending: exit 2',
+            "unrecognized arguments",
+            "kubectl logs -n ns ws-new-1 -c vllm --previous",
+        ),
+    ),
+    (
+        "vLLM's image is another program's",
+        with_vllm(waits("RunContainerError", 'exec: "python3": executable file not found in $PATH')),
+        Reason.CONTAINER_START_FAILED,
+        ('container "vllm" of pod "ws-new-1" cannot be started', "check that the image is a vLLM image"),
+    ),
+    (
+        "a rollout waits for the GPU that the vLLM of the old template holds",
+        observed(
+            pod(scheduler=NO_GPU, spec=BY_SIDECAR),
+            pod("ws-old-1", stamp="old", ready=True, spec=BY_SIDECAR),
+            nodes=(node(),),
+        ),
+        Reason.ROLLOUT_BLOCKED,
+        ('pod "ws-old-1"', "berth.dev/rollout: recreate"),
+    ),
+    (
+        "vLLM's image does not exist",
+        with_vllm(waits("ErrImagePull", 'manifest for "example.com/vllm:1" not found: manifest unknown')),
+        Reason.IMAGE_NOT_FOUND,
+        ('container "vllm"', "example.com/vllm:1"),
+    ),
+    (
+        "vLLM is killed for memory while its front runs",
+        with_vllm(crashed(137, reason="OOMKilled"), runs(started=True)),
+        Reason.OUT_OF_MEMORY,
+        ('container "vllm" of pod "ws-new-1" was OOMKilled',),
     ),
     (
         "an adapter is being copied",

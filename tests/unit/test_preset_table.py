@@ -36,6 +36,7 @@ def test_a_row_gives_a_model_s_figures() -> None:
         "7.1 GiB",
         "384.0 KiB",
         "1 x 11Gi",
+        "4,096 tokens",
         "mit",
     ]
 

@@ -13,7 +13,8 @@ import pytest
 from berth_inference.settings import parse_settings
 from berth_operator.api.workspace import parse_workspace
 from berth_operator.plan.reasons import Finding, Reason
-from berth_operator.plan.server_config import ConfigMapData, ServerConfig, read_config, server_settings
+from berth_operator.plan.server_config import ConfigMapData, ServerConfig, read_config
+from berth_operator.plan.setting_rules import server_settings
 from berth_operator.plan.workload import Workload, plan_workload
 from berth_operator.presets import load_presets
 from berth_operator.settings import Settings

@@ -63,6 +63,13 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name (.Chart.Version | replace "+" "_") 
 {{- end -}}
 {{- end -}}
 
+{{/* vLLM's own image: the one that Berth does not bring. */}}
+{{- define "berth.vllmImage" -}}
+{{- with .Values.vllm.image -}}
+{{- printf "%s/%s" .registry .repository -}}{{- if .digest -}}@{{ .digest }}{{- else -}}:{{ .tag }}{{- end -}}
+{{- end -}}
+{{- end -}}
+
 {{/* The namespaces the operator watches, separated by commas. Empty: all of them. */}}
 {{- define "berth.watchNamespaces" -}}
 {{- if eq .Values.scope "namespace" -}}

@@ -23,6 +23,9 @@ FIELD_MANAGER: Final = "berth"
 CONTAINER: Final = "inference"
 """The server's container in every pod that Berth renders."""
 
+VLLM_CONTAINER: Final = "vllm"
+"""vLLM's container, beside the server's in pods of the runtime `vllm`."""
+
 FETCH_CONTAINER: Final = "fetch-weights"
 """The init container that downloads the weights, in pods of presets that need it."""
 
@@ -53,7 +56,11 @@ ANNOTATION_ENABLE_LB: Final = "kaito.sh/enablelb"
 """`"True"` asks for a Service of type LoadBalancer."""
 
 ANNOTATION_RUNTIME: Final = "kaito.sh/runtime"
-"""`transformers` (the default) or `vllm`."""
+"""What computes a preset's tokens: `transformers` (the default), which is Berth's own server, or `vllm`."""
+
+RUNTIME_TRANSFORMERS: Final = "transformers"
+RUNTIME_VLLM: Final = "vllm"
+RUNTIMES: Final = (RUNTIME_TRANSFORMERS, RUNTIME_VLLM)
 
 ANNOTATION_BYPASS: Final = "kaito.sh/bypass-resource-checks"
 """Present: a model that seems not to fit is a warning, not a refusal."""

@@ -20,6 +20,9 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser.add_argument(
         "-p", "--previous", action="store_true", help="of the container before the last restart"
     )
+    parser.add_argument(
+        "-c", "--container", metavar="NAME", help="another container, such as vllm (default: the server's)"
+    )
     parser.add_argument("--tail", type=int, metavar="LINES", help="only the last lines of each pod")
     add_cluster_options(parser)
     parser.set_defaults(run=run)
@@ -40,7 +43,9 @@ async def _logs(arguments: argparse.Namespace) -> int:
         query = [("follow", "true")] if arguments.follow else []
         query += [("previous", "true")] if arguments.previous else []
         query += [("tailLines", str(arguments.tail))] if arguments.tail is not None else []
-        prints = [_print(client, pod, query, len(pods) > 1) for pod in sorted(pods, key=_name)]
+        prints = [
+            _print(client, pod, query, arguments.container, len(pods) > 1) for pod in sorted(pods, key=_name)
+        ]
         if arguments.follow:
             await asyncio.gather(*prints)
         else:
@@ -49,9 +54,16 @@ async def _logs(arguments: argparse.Namespace) -> int:
     return 0
 
 
-async def _print(client: KubeClient, pod: Object, query: list[tuple[str, str]], with_name: bool) -> None:
+async def _print(
+    client: KubeClient, pod: Object, query: list[tuple[str, str]], chosen: str | None, with_name: bool
+) -> None:
     containers = [one["name"] for one in pod["spec"]["containers"]]
-    container = CONTAINER if CONTAINER in containers else containers[0]
+    every = [*containers, *(one["name"] for one in pod["spec"].get("initContainers") or [])]
+    if chosen is not None and chosen not in every:
+        raise CliError(
+            f'pod "{_name(pod)}" has no container "{chosen[:60]}"; there are: {", ".join(sorted(every))}'
+        )
+    container = chosen or (CONTAINER if CONTAINER in containers else containers[0])
     lead = f"{_name(pod)}: " if with_name else ""
     path = PODS.path(pod["metadata"]["namespace"], _name(pod), "log")
     async for line in client.lines(path, [*query, ("container", container)]):

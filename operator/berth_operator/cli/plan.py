@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from berth_operator.api.names import KIND
+from berth_operator.api.names import KIND, VLLM_CONTAINER
 from berth_operator.api.spec import Adapter
 from berth_operator.api.workspace import InvalidWorkspace, Workspace, parse_workspace
 from berth_operator.cli.connection import add_cluster_options, dumped
@@ -122,14 +122,18 @@ def _described(plan: _Planned, with_nodes: bool) -> str:
         return f"Workspace {plan.name}: refused, {head}\n  {plan.outcome.message}\n"
     workload = plan.outcome
     spec = workload.deployment["spec"]
-    container = spec["template"]["spec"]["containers"][0]
+    pod = spec["template"]["spec"]
+    container = pod["containers"][0]
+    vllm = next((one for one in pod.get("initContainers") or [] if one["name"] == VLLM_CONTAINER), None)
     service = workload.service["spec"]
-    asked = (container.get("resources") or {}).get("requests") or {}
     rows = [
         ("Deployment", f"{spec['replicas']} x {container.get('image', '')}, {spec['strategy']['type']}"),
         ("Service", f"{service['type']}, port {service['ports'][0]['port']}"),
-        ("Each pod asks for", ", ".join(f"{amount} {name}" for name, amount in asked.items()) or "nothing"),
+        ("Each pod asks for", _asked(container)),
     ]
+    if vllm is not None:
+        rows += [("and for vLLM", f"{_asked(vllm)}, image {vllm['image']}")]
+        rows += [("vLLM", " ".join(["vllm serve", *vllm["args"]]))]
     inference = plan.workspace.inference if plan.workspace else None
     rows += [("Adapter", _adapter(one)) for one in (inference.adapters if inference else ())]
     if workload.fit is not None:
@@ -141,6 +145,11 @@ def _described(plan: _Planned, with_nodes: bool) -> str:
             f"  ConfigMap {inference.config} is judged if the file has it, and again by the operator"
         )
     return "\n".join(lines) + "\n"
+
+
+def _asked(container: dict[str, Any]) -> str:
+    asked = (container.get("resources") or {}).get("requests") or {}
+    return ", ".join(f"{amount} {name}" for name, amount in asked.items()) or "nothing"
 
 
 def _adapter(adapter: Adapter) -> str:

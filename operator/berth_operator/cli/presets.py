@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from berth_operator.api.names import ANNOTATION_RUNTIME
 from berth_operator.cli.connection import dumped
 from berth_operator.cli.errors import CliError
 from berth_operator.cli.terminal import BOLD, styled, table
@@ -83,6 +84,9 @@ def _described(preset: Preset) -> str:
         ("Pod asks for", _asked(preset)),
         ("Ready within", preset.readiness_timeout),
     ]
+    if preset.vllm is not None:
+        tokens = preset.vllm.max_model_len or model.context_length
+        rows.append(("With vLLM", f"annotation {ANNOTATION_RUNTIME}: vllm, up to {tokens:,} tokens"))
     if preset.needs_gpu:
         fitting = (smallest(need.total, preset.resources.gpu, cloud) for cloud in CLOUDS)
         rows.append(("Smallest types", ", ".join(entry.name for entry in fitting if entry)))

@@ -76,7 +76,7 @@ def render_container(
     on_gpu: bool,
 ) -> dict[str, Any]:
     """Return the container that serves the preset."""
-    arguments = _model_arguments(preset)
+    arguments = model_arguments(preset)
     for served in dict.fromkeys((preset.name, workspace_name)):
         arguments += ["--served-model-name", served]
     arguments += preset.server.args
@@ -111,21 +111,30 @@ def render_container(
         "ports": [{"name": PORT_NAME, "containerPort": SERVER_PORT, "protocol": "TCP"}],
         "resources": resources(preset, where, on_gpu=on_gpu),
         "volumeMounts": mounts,
-        **_probes(preset.readiness_seconds),
-        **_restricted(),
+        **probes(preset.readiness_seconds),
+        **restricted(),
     }
 
 
 def render_fetch_container(
-    preset: Preset, reference: PresetRef, settings: Settings, where: WeightsVolume, *, on_gpu: bool
+    preset: Preset,
+    reference: PresetRef,
+    settings: Settings,
+    where: WeightsVolume,
+    server_image: str,
+    *,
+    on_gpu: bool,
 ) -> dict[str, Any]:
-    """Return the init container that puts the preset's weights where the server reads them."""
+    """Return the init container that puts the preset's weights where the server reads them.
+
+    It runs the image of Berth's server, which the pod needs in any case.
+    """
     asked = resources(preset, where, on_gpu=on_gpu)
     return {
         "name": FETCH_CONTAINER,
-        "image": image(preset, reference, settings, on_gpu=on_gpu),
+        "image": server_image,
         "command": ["python", "-m", "berth_inference", "fetch"],
-        "args": _model_arguments(preset),
+        "args": model_arguments(preset),
         "env": [
             {"name": "HF_HOME", "value": weights.CACHE_FOLDER},
             *weights.hub_environment(preset, reference, settings),
@@ -139,16 +148,18 @@ def render_fetch_container(
             if (kept := {name: amount for name, amount in amounts.items() if name != GPU_RESOURCE})
         },
         "volumeMounts": [dict(WEIGHTS_MOUNT), dict(TMP_MOUNT)],
-        **_restricted(),
+        **restricted(),
     }
 
 
-def _model_arguments(preset: Preset) -> list[str]:
+def model_arguments(preset: Preset) -> list[str]:
+    """Return the flags that name the model, and the commit that its preset pins."""
     revision = [] if preset.model.revision is None else ["--revision", preset.model.revision]
     return ["--model", preset.model.id, *revision]
 
 
-def _restricted() -> dict[str, Any]:
+def restricted() -> dict[str, Any]:
+    """Return what every container of ours has: as few rights as it can do with, and a way to say why it ended."""
     return {
         # Our programs say why they cannot go on; of any other, or one that was killed, the end of its log has to do.
         "terminationMessagePolicy": "FallbackToLogsOnError",
@@ -162,7 +173,9 @@ def _restricted() -> dict[str, Any]:
     }
 
 
-def _probes(readiness_seconds: int) -> dict[str, Any]:
+def probes(readiness_seconds: int) -> dict[str, Any]:
+    """Return the probes of a server of ours that may take so long until it serves."""
+
     def get(path: str, period: int, failures: int) -> dict[str, Any]:
         return {
             "httpGet": {"path": path, "port": PORT_NAME},

@@ -3,11 +3,17 @@
 import copy
 from typing import Any
 
-from berth_operator.api.names import ANNOTATION_ROLLOUT, LABEL_WORKSPACE, ROLLOUT_RECREATE
+from berth_operator.api.names import (
+    ANNOTATION_ROLLOUT,
+    LABEL_WORKSPACE,
+    ROLLOUT_RECREATE,
+    RUNTIME_TRANSFORMERS,
+    RUNTIME_VLLM,
+)
 from berth_operator.api.spec import PresetRef
 from berth_operator.api.weights import WeightsVolume
 from berth_operator.api.workspace import Workspace
-from berth_operator.plan import adapters, api_keys, weights
+from berth_operator.plan import adapters, api_keys, vllm_container, weights
 from berth_operator.plan.container import (
     END_SECONDS,
     SCRATCH_VOLUMES,
@@ -49,20 +55,27 @@ def preset_pod_spec(
     where: WeightsVolume,
     *,
     on_gpu: bool,
+    runtime: str = RUNTIME_TRANSFORMERS,
 ) -> dict[str, Any]:
     """Return the pod spec that serves a preset: restricted, without a service account token."""
+    name = workspace.metadata.name
     keys = api_keys.api_key_secret(workspace)
     merged = workspace.inference.adapters if workspace.inference is not None else []
-    container = render_container(
-        workspace.metadata.name,
-        preset,
-        reference,
-        settings,
-        config,
-        where,
-        api_key_secret=keys,
-        merged=merged,
-        on_gpu=on_gpu,
+    with_vllm = runtime == RUNTIME_VLLM
+    container = (
+        vllm_container.render_front(name, preset, reference, settings, config, api_key_secret=keys)
+        if with_vllm
+        else render_container(
+            name,
+            preset,
+            reference,
+            settings,
+            config,
+            where,
+            api_key_secret=keys,
+            merged=merged,
+            on_gpu=on_gpu,
+        )
     )
     secrets = (
         *reference.preset_options.image_pull_secrets,
@@ -89,7 +102,13 @@ def preset_pod_spec(
     # Adapters first: they are small, and what is wrong with them is told before weights are fetched.
     before = adapters.init_containers(merged)
     if weights.is_fetched(preset, reference):
-        before.append(render_fetch_container(preset, reference, settings, where, on_gpu=on_gpu))
+        before.append(
+            render_fetch_container(preset, reference, settings, where, container["image"], on_gpu=on_gpu)
+        )
+    if with_vllm:
+        before.append(vllm_container.render_vllm(name, preset, settings, config, where))
+        spec["volumes"] += copy.deepcopy(list(vllm_container.VOLUMES))
+        spec["terminationGracePeriodSeconds"] += vllm_container.END_SECONDS
     if before:
         spec["initContainers"] = before
     if keys:

@@ -213,7 +213,8 @@ EXPLANATIONS: Final[dict[Reason, Explanation]] = {
     Reason.GPU_OUT_OF_MEMORY: Explanation(
         "The model does not fit into the GPU's memory, as the server found when it loaded it.",
         "The GPU is too small, or another process uses part of it.",
-        "Use a larger GPU or a smaller preset; `berth plan` shows what a preset needs.",
+        "Use a larger GPU or a smaller preset; `berth plan` shows what a preset needs. Under the runtime `vllm`, lower "
+        "`max-model-len`.",
     ),
     Reason.OUT_OF_MEMORY: Explanation(
         "The container used more main memory than it may, and was killed (exit 137).",

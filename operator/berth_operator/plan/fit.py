@@ -1,5 +1,6 @@
 """Whether a preset fits into the memory of the GPUs that it may use, judged before any pod is made."""
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -50,21 +51,34 @@ class Fit:
     fits: bool | None
     """None: it cannot be judged."""
     suggestions: tuple[InstanceType, ...] = ()
+    share: float = 1.0
+    """How much of the GPUs' memory the runtime takes."""
 
     @property
     def arithmetic(self) -> str:
         """The need in words: `26.0 GiB weights + 0.8 GiB KV cache at 4096 tokens + 3.7 GiB overhead = 30.5 GiB`."""
         need = self.need
+        within = "" if self.share == 1 else f" within {self.share * 100:g} % of the memory"
         return (
             f"{gibibytes(need.weights)} weights + {gibibytes(need.kv_cache)} KV cache at {self.tokens} tokens "
-            f"+ {gibibytes(need.overhead)} overhead = {gibibytes(need.total)}"
+            f"+ {gibibytes(need.overhead)} overhead = {gibibytes(need.total)}{within}"
         )
 
 
-def judge_fit(preset: Preset, pod_spec: Object, known: Sequence[Object] | None) -> Fit:
-    """Judge a preset that runs on GPUs. `known` are the cluster's nodes, None where they may not be read."""
-    need, gpus = preset.memory_need(), preset.resources.gpu
-    tokens = min(REFERENCE_CONTEXT, preset.model.context_length)
+def judge_fit(
+    preset: Preset,
+    pod_spec: Object,
+    known: Sequence[Object] | None,
+    tokens: int = REFERENCE_CONTEXT,
+    share: float = 1.0,
+) -> Fit:
+    """Judge a preset that runs on GPUs. `known` are the cluster's nodes, None where they may not be read.
+
+    It is to hold one sequence of so many `tokens`, or of the model's whole context, in this `share` of the memory.
+    """
+    gpus, tokens = preset.resources.gpu, min(tokens, preset.model.context_length)
+    need = preset.memory_need(tokens)
+    asked_of_gpus = math.ceil(need.total / share)
     asked = nodes.wanted_instance_types(pod_spec)
     matching = [node for node in known or () if nodes.is_wanted(node, pod_spec)]
     with_gpu = [
@@ -73,14 +87,16 @@ def judge_fit(preset: Preset, pod_spec: Object, known: Sequence[Object] | None) 
     found = [capacity_of(node) for node in with_gpu] or [_of_type(name) for name in asked]
     best = max((one for one in found if one), key=lambda one: _usable(one, gpus), default=None)
     fits: bool | None = None
-    if best is not None and _usable(best, gpus) >= need.total:
+    if best is not None and _usable(best, gpus) >= asked_of_gpus:
         fits = True
     elif found and all(found):
         # Every machine that it may use is known, and none is large enough.
         fits = False
     clouds = _clouds(asked, known or ())
-    suggestions = tuple(entry for cloud in clouds if (entry := smallest(need.total, gpus, cloud)) is not None)
-    return Fit(need, tokens, gpus, best, fits, suggestions)
+    suggestions = tuple(
+        entry for cloud in clouds if (entry := smallest(asked_of_gpus, gpus, cloud)) is not None
+    )
+    return Fit(need, tokens, gpus, best, fits, suggestions, share)
 
 
 def _usable(capacity: Capacity, gpus: int) -> int:
@@ -138,6 +154,9 @@ def fit_finding(workspace: Workspace, preset: Preset, fit: Fit) -> Finding | Non
     suggested = " or ".join(f"{entry.name} ({entry.gpus} x {entry.gpu_gib} GiB)" for entry in fit.suggestions)
     use = f"use {suggested}" if suggested else "use GPUs with more memory"
     gpus = f"{fit.gpus} GPU{'s' if fit.gpus > 1 else ''}"
+    if fit.share != 1:
+        use = f"lower max-model-len in the ConfigMap of inference.config, {use}"
+        gpus += " of one node"
     return Finding(
         Reason.DOES_NOT_FIT,
         f"{preset.name} needs {fit.arithmetic} on {gpus}; {where} has {fit.capacity.words}",

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from berth_operator.api.names import LABEL_INSTANCE_TYPE
-from berth_operator.plan.observed import Object, labels
+from berth_operator.plan.observed import Object, is_sidecar, labels
 from berth_operator.plan.placement import GPU_RESOURCE
 from berth_operator.quantity import bytes_of
 
@@ -53,9 +53,10 @@ def allocatable(node: Object, resource: str) -> int:
 
 
 def requested(pod_spec: Object, resource: str) -> int:
-    """Return how much of a resource a pod asks for, in its base unit: of all its containers together."""
+    """Return how much of a resource a pod asks for, in its base unit: of all that run at once."""
     total = 0
-    for container in pod_spec.get("containers") or []:
+    sidecars = filter(is_sidecar, pod_spec.get("initContainers") or [])
+    for container in [*sidecars, *(pod_spec.get("containers") or [])]:
         wanted = container.get("resources") or {}
         amount = (wanted.get("requests") or {}).get(resource) or (wanted.get("limits") or {}).get(resource)
         try:

@@ -107,9 +107,14 @@ def declared(pod: Object, container: Object) -> Object:
 
 
 def is_init(pod: Object, container: Object) -> bool:
-    """Whether the container whose status is given is one of those that run before the pod's others."""
-    spec = pod.get("spec") or {}
-    return any(one.get("name") == container.get("name") for one in spec.get("initContainers") or [])
+    """Whether the container whose status is given is one of those that end before the pod's others start."""
+    inits = (pod.get("spec") or {}).get("initContainers") or []
+    return any(one.get("name") == container.get("name") and not is_sidecar(one) for one in inits)
+
+
+def is_sidecar(declaration: Object) -> bool:
+    """Whether an init container, as a pod's spec declares it, goes on running beside the pod's others."""
+    return bool(declaration.get("restartPolicy") == "Always")
 
 
 def described(pod: Object, container: Object) -> str:

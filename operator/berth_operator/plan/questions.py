@@ -2,7 +2,14 @@
 
 from berth_operator.plan.clock import seconds_between
 from berth_operator.plan.diagnosis.images import IMAGE_REASONS
-from berth_operator.plan.observed import Object, is_pod_ready, is_running, node_name
+from berth_operator.plan.observed import (
+    Object,
+    declared,
+    is_pod_ready,
+    is_running,
+    is_sidecar,
+    node_name,
+)
 from berth_operator.plan.placement import GPU_RESOURCE
 
 CREATING = frozenset({"ContainerCreating", "PodInitializing"})
@@ -51,6 +58,7 @@ def asks_for_health(pod: Object) -> bool:
     if is_pod_ready(pod) or pod["metadata"].get("deletionTimestamp"):
         return False
     status = pod.get("status") or {}
-    # One that fetches the weights tells of itself as a server does.
-    containers = [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]
-    return any(is_running(container) for container in containers)
+    # One that fetches the weights tells of itself as a server does. A sidecar does not: its server starts after it.
+    early = status.get("initContainerStatuses") or []
+    containers = [one for one in early if not is_sidecar(declared(pod, one))]
+    return any(is_running(container) for container in [*containers, *(status.get("containerStatuses") or [])])

@@ -1,39 +1,29 @@
 """The ConfigMap that `inference.config` names: settings of the server, judged before anything is rolled out.
 
 Its key `inference_config.yaml` holds YAML with one section for each runtime, as KAITO's does: `transformers:` is
-Berth's server, with the names of its flags (`max_output_tokens: 512`). What the settings are is read from
-`data/server_settings.json`, which the server publishes. They reach the pod as arguments and not as a mounted file: a
-pod that restarts then runs with what was judged, whatever became of the ConfigMap since.
+Berth's server, with the names of its flags (`max_output_tokens: 512`), `vllm:` is vLLM with the names of its own, and
+`front:` is Berth's front of it. What the server's settings are is read from `data/server_settings.json`, which it
+publishes; vLLM's are in `vllm_settings`. They reach the pod as arguments and not as a mounted file: a pod that restarts
+then runs with what was judged, whatever became of the ConfigMap since.
 """
 
-import difflib
-import functools
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from importlib import resources
 from typing import Any, Final
 
 import yaml
 
+from berth_operator.api.names import RUNTIME_TRANSFORMERS, RUNTIME_VLLM
 from berth_operator.plan.differences import digest
 from berth_operator.plan.reasons import Culprit, Finding, Reason, clipped
+from berth_operator.plan.setting_rules import FRONT, judge_setting, nearest
 
 CONFIG_KEY: Final = "inference_config.yaml"
 
-SECTIONS: Final = ("transformers", "vllm")
-"""The runtimes that a file may configure; a Workspace reads the section of its own."""
+OF_RUNTIME: Final = {RUNTIME_TRANSFORMERS: (RUNTIME_TRANSFORMERS,), RUNTIME_VLLM: (RUNTIME_VLLM, FRONT)}
+"""The sections that a Workspace of a runtime reads; a file may have the others', too."""
 
-RESERVED: Final = {
-    "model": "inference.preset names the model",
-    "revision": "the preset pins it",
-    "host": "the Service needs the pod's address",
-    "port": "the Service needs port 5000",
-    "api_key_file": "the annotation berth.dev/api-key-secret names the Secret that holds the keys",
-    "adapter": "inference.adapters lists them",
-    "device": "the annotation berth.dev/accelerator says so",
-}
-"""Settings that Berth makes itself, and what to use instead."""
+SECTIONS: Final = tuple(section for sections in OF_RUNTIME.values() for section in sections)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,27 +42,38 @@ class ServerConfig:
     settings: Mapping[str, Any] = field(default_factory=dict)
     content: str = ""
     """The digest of the whole ConfigMap, by which a template's pods are rolled."""
+    front: Mapping[str, Any] = field(default_factory=dict)
+    """Settings of the front, where `settings` are vLLM's."""
 
     @property
     def arguments(self) -> list[str]:
-        """The settings as flags. Given last, they win over a preset's own."""
-        found: list[str] = []
-        for name, value in sorted(self.settings.items()):
-            values = value if isinstance(value, list) else [value]
-            found += [part for one in values for part in (f"--{name.replace('_', '-')}", str(one))]
-        return found
+        """The server's settings as flags. Given last, they win over a preset's own."""
+        return _flags(self.settings)
+
+    @property
+    def front_arguments(self) -> list[str]:
+        """The front's settings as flags."""
+        return _flags(self.front)
 
     @property
     def drain_seconds(self) -> float | None:
         """How long running requests may take to finish, where the ConfigMap says so; in seconds."""
-        value = self.settings.get("drain_seconds")
+        value = self.settings.get("drain_seconds", self.front.get("drain_seconds"))
         return None if value is None else float(value)
 
 
-def read_config(config: ConfigMapData, section: str | None = "transformers") -> ServerConfig | Finding:
+def _flags(settings: Mapping[str, Any]) -> list[str]:
+    found: list[str] = []
+    for name, value in sorted(settings.items()):
+        values = value if isinstance(value, list) else [value]
+        found += [part for one in values for part in (f"--{name.replace('_', '-')}", str(one))]
+    return found
+
+
+def read_config(config: ConfigMapData, runtime: str | None = RUNTIME_TRANSFORMERS) -> ServerConfig | Finding:
     """Judge a ConfigMap; return its settings, or what is wrong with it.
 
-    Without a section only its being there is judged: a pod template of the user's own reads what it likes.
+    Without a runtime only its being there is judged: a pod template of the user's own reads what it likes.
     """
     culprit = Culprit("ConfigMap", config.name)
     if config.refused:
@@ -93,19 +94,19 @@ def read_config(config: ConfigMapData, section: str | None = "transformers") -> 
             terminal=True,
             cause=config.name,
         )
-    if section is None:
+    if runtime is None:
         return ServerConfig(content=digest(dict(config.data)))
     text = config.data.get(CONFIG_KEY)
     if not isinstance(text, str):
         return Finding(
             Reason.CONFIG_MAP_MISSING,
             f"{culprit}, which inference.config names, has no key {CONFIG_KEY}",
-            "add it, with a section `transformers:`",
+            f"add it, with a section `{runtime}:`",
             culprit,
             terminal=True,
             cause=f"{config.name}/{CONFIG_KEY}",
         )
-    faults, settings = _judge(text, section)
+    faults, settings = _judge(text, runtime)
     if faults:
         return Finding(
             Reason.INVALID_CONFIG,
@@ -115,10 +116,11 @@ def read_config(config: ConfigMapData, section: str | None = "transformers") -> 
             terminal=True,
             cause=clipped(faults[0], 120),
         )
-    return ServerConfig(settings, digest(dict(config.data)))
+    return ServerConfig(settings.get(runtime, {}), digest(dict(config.data)), settings.get(FRONT, {}))
 
 
-def _judge(text: str, section: str) -> tuple[list[str], dict[str, Any]]:
+def _judge(text: str, runtime: str) -> tuple[list[str], dict[str, dict[str, Any]]]:
+    """Return what is wrong with a file, and the settings of each section that the runtime reads."""
     try:
         document = yaml.safe_load(text)
     except yaml.YAMLError as error:
@@ -126,76 +128,24 @@ def _judge(text: str, section: str) -> tuple[list[str], dict[str, Any]]:
     if document is None:
         return [], {}
     if not isinstance(document, dict):
-        return ["must hold sections, such as `transformers:`"], {}
+        return [f"must hold sections, such as `{runtime}:`"], {}
     faults = [
-        f"{clipped(name, 60)!r} is not a section{_nearest(str(name), SECTIONS)}"
+        f"{clipped(name, 60)!r} is not a section{nearest(str(name), SECTIONS)}"
         for name in document
         if name not in SECTIONS
     ]
-    chosen = document.get(section)
-    if chosen is None:
-        return faults, {}
-    if not isinstance(chosen, dict):
-        return [*faults, f"{section}: must hold settings, one a line"], {}
-    settings: dict[str, Any] = {}
-    for key, value in chosen.items():
-        name = str(key).replace("-", "_")
-        fault, settings[name] = _setting(str(key), name, value)
-        if fault:
-            faults.append(f"{section}.{clipped(key, 60)}: {fault}")
+    settings: dict[str, dict[str, Any]] = {}
+    for section in OF_RUNTIME[runtime]:
+        chosen = document.get(section)
+        if chosen is None:
+            continue
+        if not isinstance(chosen, dict):
+            faults.append(f"{section}: must hold settings, one a line")
+            continue
+        found = settings.setdefault(section, {})
+        for key, value in chosen.items():
+            name = str(key).replace("-", "_")
+            fault, found[name] = judge_setting(section, name, value)
+            if fault:
+                faults.append(f"{section}.{clipped(key, 60)}: {fault}")
     return faults, settings
-
-
-def _setting(key: str, name: str, value: Any) -> tuple[str, Any]:
-    """Judge one setting: what is wrong with it, "" for nothing, and its value as the server takes it."""
-    rule = server_settings().get(name)
-    if rule is None:
-        return f"the server has no such setting{_nearest(name, server_settings())}", None
-    if name in RESERVED:
-        return f"is Berth's to set: {RESERVED[name]}", None
-    if rule.get("repeatable"):
-        values = value if isinstance(value, list) else [value]
-        ok = all(isinstance(one, str) and one.strip() for one in values)
-        return ("", [one.strip() for one in values]) if ok else ("must be a name, or a list of names", None)
-    if rule["type"] == "string":
-        if not isinstance(value, str) or ("choices" in rule and value not in rule["choices"]):
-            return f"{_shown(value)} is not one of {', '.join(rule.get('choices', ['a text']))}", None
-        return "", value
-    if rule["type"] == "boolean":
-        word = str(value).lower()
-        return ("", word) if word in ("true", "false") else (f"{_shown(value)} is not true or false", None)
-    number = _number(value, whole=rule["type"] == "integer")
-    if number is None:
-        return f"{_shown(value)} is not {'a whole number' if rule['type'] == 'integer' else 'a number'}", None
-    if not rule["minimum"] <= number <= rule["maximum"]:
-        return f"{_shown(value)} is not between {rule['minimum']} and {rule['maximum']}", None
-    return "", number
-
-
-def _number(value: Any, *, whole: bool) -> int | float | None:
-    if isinstance(value, str):
-        # KAITO's own files quote every value.
-        try:
-            value = int(value) if whole else float(value)
-        except ValueError:
-            return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or value != value:
-        return None
-    return None if whole and not isinstance(value, int) else value
-
-
-def _shown(value: Any) -> str:
-    return clipped(json.dumps(value, default=str), 60)
-
-
-def _nearest(name: str, known: Any) -> str:
-    near = difflib.get_close_matches(name[:100], list(known), n=1, cutoff=0.6)
-    return f"; did you mean {near[0]}?" if near else f"; there are: {', '.join(sorted(known))}"
-
-
-@functools.cache
-def server_settings() -> Mapping[str, Mapping[str, Any]]:
-    """Every setting of the server, as it published them: type, bounds, choices, description."""
-    text = (resources.files("berth_operator") / "data" / "server_settings.json").read_text(encoding="utf-8")
-    settings: dict[str, dict[str, Any]] = json.loads(text)
-    return settings

@@ -6,7 +6,16 @@ from typing import Any
 from berth_operator.api.workspace import Workspace
 from berth_operator.plan.diagnosis import diagnose, unplaced
 from berth_operator.plan.diagnosis.rollout import replicas_wanted
-from berth_operator.plan.observed import Object, Observed, is_pod_ready, is_running, node_name, uid
+from berth_operator.plan.observed import (
+    Object,
+    Observed,
+    declared,
+    is_pod_ready,
+    is_running,
+    is_sidecar,
+    node_name,
+    uid,
+)
 from berth_operator.plan.reasons import Finding, Reason
 from berth_operator.plan.replicas import scales_itself
 from berth_operator.plan.service import endpoint
@@ -99,9 +108,11 @@ def _step(pod: Object, observed: Observed) -> dict[str, Any]:
     if (told := observed.reports.get(uid(pod))) is not None:
         return told.as_status()
     status = pod.get("status") or {}
-    if any(is_running(container) for container in status.get("initContainerStatuses") or []):
+    early = status.get("initContainerStatuses") or []
+    sidecars = [container for container in early if is_sidecar(declared(pod, container))]
+    if any(is_running(container) and container not in sidecars for container in early):
         return {"phase": "Downloading"}
-    containers = status.get("containerStatuses") or []
+    containers = [*sidecars, *(status.get("containerStatuses") or [])]
     started = any(
         is_running(container) or (container.get("lastState") or {}).get("terminated")
         for container in containers

@@ -9,9 +9,9 @@ from berth_operator.api.names import (
     ANNOTATION_ACCELERATOR,
     ANNOTATION_API_KEY_SECRET,
     ANNOTATION_BYPASS,
-    ANNOTATION_RUNTIME,
     ANNOTATION_WEIGHTS,
     OWN_ANNOTATIONS,
+    RUNTIME_VLLM,
     TOKEN_KEY,
 )
 from berth_operator.api.problems import shown
@@ -29,14 +29,16 @@ from berth_operator.plan.deployment import (
 from berth_operator.plan.fit import Fit, fit_finding, judge_fit, serves_as_is
 from berth_operator.plan.observed import Observed
 from berth_operator.plan.reasons import Finding, Reason
+from berth_operator.plan.runtime import chosen_runtime, vllm_refusal
 from berth_operator.plan.server_config import ConfigMapData, ServerConfig, read_config
 from berth_operator.plan.service import render_service
+from berth_operator.plan.vllm_container import context_tokens, gpu_share
 from berth_operator.plan.weights import comes_from_hub, weights_volume, without_effect
 from berth_operator.presets import Preset, PresetCatalogue
 from berth_operator.settings import Settings
 
 KAITO_ONLY: Final = {
-    "kaito.sh/performance-mode": "it tunes vLLM",
+    "kaito.sh/performance-mode": "vLLM is tuned in the ConfigMap of inference.config",
     "kaito.sh/disable-benchmark": "no benchmark is run",
     "kaito.sh/node-image-family": "Berth makes no nodes",
     "kaito.sh/node-class-name": "Berth makes no nodes",
@@ -75,9 +77,12 @@ def plan_workload(
     """
     inference = workspace.inference
     assert inference is not None  # noqa: S101 - parsing refused the Workspace otherwise
-    if (refusal := _unsupported(workspace)) is not None:
+    if (refusal := _unknown_annotation(workspace) or api_key_refusal(workspace)) is not None:
         return refusal
-    server = _server_config(inference, config)
+    runtime = chosen_runtime(workspace)
+    if isinstance(runtime, Finding):
+        return runtime
+    server = _server_config(inference, config, runtime)
     if isinstance(server, Finding):
         return server
     if inference.template is not None:
@@ -92,6 +97,9 @@ def plan_workload(
     on_gpu = _accelerator(workspace, preset)
     if isinstance(on_gpu, Finding):
         return on_gpu
+    with_vllm = runtime == RUNTIME_VLLM
+    if with_vllm and (refusal := vllm_refusal(inference, preset, catalogue, server, on_gpu=on_gpu)):
+        return refusal
     if (refusal := _without_access(inference.preset, preset)) is not None:
         return refusal
     where = weights_volume(workspace, settings)
@@ -99,17 +107,27 @@ def plan_workload(
         return where
     if not comes_from_hub(preset):
         where = WITH_THE_POD
-    spec = preset_pod_spec(workspace, inference.preset, preset, settings, server, where, on_gpu=on_gpu)
+    spec = preset_pod_spec(
+        workspace, inference.preset, preset, settings, server, where, on_gpu=on_gpu, runtime=runtime
+    )
     deployment = render_deployment(workspace, {"spec": spec}, preset.readiness_seconds)
     workload = Workload(deployment, render_service(workspace), tuple(_without_effect(workspace, preset)))
-    return _fitted(workspace, preset, workload, observed or Observed()) if on_gpu else workload
+    if not on_gpu:
+        return workload
+    observed = observed or Observed()
+    pod_spec = deployment["spec"]["template"]["spec"]
+    if with_vllm:
+        tokens, share = context_tokens(preset, server), gpu_share(server)
+        fit = judge_fit(preset, pod_spec, observed.nodes, tokens, share)
+    else:
+        fit = judge_fit(preset, pod_spec, observed.nodes)
+    return _fitted(workspace, preset, workload, fit, observed)
 
 
 def _fitted(
-    workspace: Workspace, preset: Preset, workload: Workload, observed: Observed
+    workspace: Workspace, preset: Preset, workload: Workload, fit: Fit, observed: Observed
 ) -> Workload | Finding:
     """Return the workload with the judgement of its fit; the finding where it cannot fit and nobody insists."""
-    fit = judge_fit(preset, workload.deployment["spec"]["template"]["spec"], observed.nodes)
     workload = replace(workload, fit=fit)
     finding = fit_finding(workspace, preset, fit)
     if finding is None or serves_as_is(observed.deployment, workload.deployment, ANNOTATION_RENDERED):
@@ -124,10 +142,12 @@ def _fitted(
     return replace(workload, warnings=(*workload.warnings, warning))
 
 
-def _server_config(inference: Inference, config: ConfigMapData | None) -> ServerConfig | Finding:
+def _server_config(
+    inference: Inference, config: ConfigMapData | None, runtime: str
+) -> ServerConfig | Finding:
     if inference.config is None or config is None:
         return ServerConfig()
-    return read_config(config, None if inference.template is not None else "transformers")
+    return read_config(config, None if inference.template is not None else runtime)
 
 
 def _without_effect(workspace: Workspace, preset: Preset | None) -> Iterator[Finding]:
@@ -182,21 +202,6 @@ def _accelerator(workspace: Workspace, preset: Preset) -> bool | Finding:
         f"annotation {ANNOTATION_ACCELERATOR}: {problem}; use cpu, or remove the annotation",
         terminal=True,
     )
-
-
-def _unsupported(workspace: Workspace) -> Finding | None:
-    """Refuse what this version does not act on, rather than accept and ignore it."""
-    if (refusal := _unknown_annotation(workspace) or api_key_refusal(workspace)) is not None:
-        return refusal
-    runtime = workspace.metadata.annotations.get(ANNOTATION_RUNTIME, "transformers")
-    if runtime != "transformers":
-        return Finding(
-            Reason.NOT_SUPPORTED,
-            f"annotation {ANNOTATION_RUNTIME}: {shown(runtime)} is not supported by this version; use transformers, "
-            "or remove it",
-            terminal=True,
-        )
-    return None
 
 
 def _unknown_annotation(workspace: Workspace) -> Finding | None:

@@ -8,8 +8,17 @@ import json
 import re
 from typing import Final
 
+from berth_operator.api.names import VLLM_CONTAINER
 from berth_operator.plan.clock import seconds_between, span
-from berth_operator.plan.observed import Object, Observed, declared, described, is_init, node_name
+from berth_operator.plan.observed import (
+    Object,
+    Observed,
+    declared,
+    described,
+    is_init,
+    is_sidecar,
+    node_name,
+)
 from berth_operator.plan.reasons import Culprit, Finding, Reason, clipped
 
 OOM_EXIT_CODE = 137
@@ -29,6 +38,9 @@ SERVER_REASONS: Final = {
 
 GPU_MEMORY = re.compile(
     r"CUDA out of memory|OutOfMemoryError: CUDA|CUDA error: out of memory|CUBLAS_STATUS_ALLOC_FAILED"
+    # vLLM's words where weights leave too little for one whole conversation, or others hold the GPU's memory.
+    r"|No available memory for the cache blocks|needed, which is larger than the available KV cache memory"
+    r"|Free memory on device .* is less than desired GPU memory utilization"
 )
 LAST_WORDS = re.compile(
     r"^(?:\S+ )*?(?P<said>[\w.]*(?:Error|Exception|error|fatal|panic)\b.*)$", re.IGNORECASE
@@ -66,19 +78,21 @@ def ending_finding(pod: Object, container: Object, observed: Observed, doing: st
             REMEDIES[Reason.OUT_OF_MEMORY],
             culprit,
         )
+    of_vllm = container.get("name") == VLLM_CONTAINER
     if GPU_MEMORY.search(text):
         return Finding(
             Reason.GPU_OUT_OF_MEMORY,
             f"{what} ran out of GPU memory{again}: {gist(text)}",
-            REMEDIES[Reason.GPU_OUT_OF_MEMORY],
+            ("lower max-model-len in the ConfigMap of inference.config, or " * of_vllm)
+            + REMEDIES[Reason.GPU_OUT_OF_MEMORY],
             culprit,
         )
     if (limit := _timed_out(pod, container, ended, observed)) is not None:
         return Finding(
             Reason.STARTUP_TIMED_OUT,
             f"{what} did not serve within {span(limit)} and was ended{again}",
-            f"see `kubectl logs -n {_namespace(pod)} {pod['metadata']['name']} --previous` for what it was doing; a "
-            "preset's readinessTimeout allows more",
+            f"see `kubectl logs -n {_namespace(pod)} {pod['metadata']['name']}{_choice(pod, container)} --previous` "
+            "for what it was doing; a preset's readinessTimeout allows more",
             culprit,
         )
     waits = (state.get("waiting") or {}).get("reason") == "CrashLoopBackOff"
@@ -152,7 +166,8 @@ def _timed_out(pod: Object, container: Object, ended: Object, observed: Observed
 
 
 def _choice(pod: Object, container: Object) -> str:
-    return f" -c {container.get('name')}" if is_init(pod, container) else ""
+    beside = is_init(pod, container) or is_sidecar(declared(pod, container))
+    return f" -c {container.get('name')}" if beside else ""
 
 
 def _namespace(pod: Object) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from berth_operator.api.names import FETCH_CONTAINER
+from berth_operator.api.names import FETCH_CONTAINER, VLLM_CONTAINER
 from berth_operator.plan import nodes
 from berth_operator.plan.clock import seconds_between, span
 from berth_operator.plan.diagnosis.adapters import adapter_finding, adapter_name
@@ -17,6 +17,7 @@ from berth_operator.plan.observed import (
     described,
     is_pod_ready,
     is_running,
+    is_sidecar,
     node_name,
     uid,
 )
@@ -134,10 +135,11 @@ def _container(pod: Object, container: Object, observed: Observed, now: str) -> 
         )
     if reason in START_REASONS or ended.get("reason") in START_REASONS:
         words = message if reason in START_REASONS else ended.get("message", "")
+        whose = "vLLM" if container.get("name") == VLLM_CONTAINER else "Berth server"
         return Finding(
             Reason.CONTAINER_START_FAILED,
             f"{what} cannot be started: {clipped(words)}",
-            "check that the image is a Berth server image for this node's processor",
+            f"check that the image is a {whose} image for this node's processor",
             culprit,
             cause=clipped(words, 120),
         )
@@ -181,6 +183,11 @@ def _volumes(pod: Object, observed: Observed) -> Iterator[Finding]:
 def _on_its_way(pod: Object, containers: list[Object], observed: Observed, now: str) -> Finding:
     name = pod["metadata"]["name"]
     culprit = Culprit("Pod", name)
+    inits = (pod.get("status") or {}).get("initContainerStatuses") or []
+    early = next((one for one in inits if _is_awaited(pod, one)), None)
+    if early is not None:
+        doing = _doing(pod, early, observed, now)
+        return Finding(Reason.STARTING, f'pod "{name}" is starting: {doing}', "", culprit)
     if containers and all(container.get("started") for container in containers):
         return Finding(
             Reason.NOT_READY,
@@ -189,10 +196,6 @@ def _on_its_way(pod: Object, containers: list[Object], observed: Observed, now: 
             "resource.count",
             culprit,
         )
-    early = next(filter(is_running, (pod.get("status") or {}).get("initContainerStatuses") or []), None)
-    if early is not None:
-        doing = _doing(pod, early, observed, now)
-        return Finding(Reason.STARTING, f'pod "{name}" is starting: {doing}', "", culprit)
     if not any(is_running(container) for container in containers):
         return Finding(
             Reason.STARTING,
@@ -204,6 +207,12 @@ def _on_its_way(pod: Object, containers: list[Object], observed: Observed, now: 
     return Finding(
         Reason.STARTING, f'pod "{name}" is starting: {_doing(pod, container, observed, now)}', "", culprit
     )
+
+
+def _is_awaited(pod: Object, container: Object) -> bool:
+    """Whether one of the containers that go before the pod's others runs, and these still wait for it."""
+    serves_beside = is_sidecar(declared(pod, container)) and container.get("started")
+    return is_running(container) and not serves_beside
 
 
 def _before_running(pod: Object, observed: Observed) -> str:
@@ -238,6 +247,8 @@ def _purpose(pod: Object, container: Object) -> str:
         return "its weights are being fetched"
     if adapter := adapter_name(container):
         return f'adapter "{adapter}" is being copied out of its image'
+    if container.get("name") == VLLM_CONTAINER:
+        return "vLLM is loading the model"
     if container in ((pod.get("status") or {}).get("initContainerStatuses") or []):
         return f'its init container "{container.get("name")}" runs'
     return "its model is loading"

@@ -1,0 +1,47 @@
+"""The first process of vLLM's container: `run_vllm.py FOLDER vllm serve MODEL ...`.
+
+FOLDER is served instead of the model if its plain files lie there. When vLLM fails, the error that it began with goes
+into the termination message: errors of vLLM's processes lead to ever further ones, which fill what a kubelet keeps.
+"""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+MESSAGE = Path("/dev/termination-log")
+CAUSE = re.compile(rb"[\w.]*(?:Error|Exception): (?!.*root cause).+")
+
+
+def main() -> int:
+    """Run vLLM until it ends; return its exit status, 128 and the signal's number where a signal ended it."""
+    folder, *command = sys.argv[1:]
+    if (Path(folder) / "config.json").is_file():
+        command[2] = folder
+    vllm = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)  # noqa: S603 - what Berth wrote
+    signal.signal(signal.SIGTERM, lambda number, _: vllm.send_signal(number))
+    causes = [b""]
+
+    def pass_on() -> None:
+        for line in vllm.stdout or ():
+            sys.stdout.buffer.write(line)
+            sys.stdout.buffer.flush()
+            if found := CAUSE.search(line):
+                causes[0] = found[0]
+
+    reader = threading.Thread(target=pass_on, daemon=True)
+    reader.start()
+    code = vllm.wait()
+    # Processes that it left may hold its output open.
+    reader.join(2)
+    if code and causes[0]:
+        MESSAGE.write_bytes(causes[0][:2000])
+    return code if code >= 0 else 128 - code
+
+
+code = main()
+sys.stdout.flush()
+os._exit(code)
