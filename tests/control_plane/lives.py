@@ -102,7 +102,7 @@ class Lives:
 
     async def _serve(self) -> None:
         await self._nodes.serve(*self._names)
-        await self._until("serving", lambda state: state.is_reported("Serving"))
+        await self._told("Serving")
 
     async def _edit(self) -> None:
         await self._each(lambda name: self._cluster.edit(WORKSPACES, name, {"resource": {"count": 2}}))
@@ -122,15 +122,18 @@ class Lives:
 
     async def _crash(self) -> None:
         await self._nodes.crash(*self._names, exit_code=137, reason="OOMKilled")
-        await self._until("told of", lambda state: state.is_reported("OutOfMemory"))
+        await self._told("OutOfMemory")
 
-        # A cause that passes before its Event could be posted has none.
+    async def _told(self, reason: str) -> None:
+        """Wait for the report, and for its Event: a cause that passes before its Event could be posted has none."""
+        await self._until(f"reported as {reason}", lambda state: state.is_reported(reason))
+
         def has_event(state: State) -> bool:
             assert state.workspace is not None
             reasons = {event["reason"] for event in state.events}
-            return "OutOfMemory" in reasons or state.workspace["metadata"]["name"] in self._untold
+            return reason in reasons or state.workspace["metadata"]["name"] in self._untold
 
-        await self._until("told of by an Event", has_event)
+        await self._until(f"told of {reason} by an Event", has_event)
 
     async def _each(self, work: Callable[[str], Awaitable[Any]]) -> None:
         at_once = asyncio.Semaphore(AT_ONCE)
