@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from berth_inference.settings import FRONT_OPTIONS, parse_command
 from berth_operator.api.workspace import parse_workspace
-from berth_operator.plan import vllm_settings
+from berth_operator.plan import setting_rules, vllm_settings
 from berth_operator.plan.deployment import ANNOTATION_RENDERED
 from berth_operator.plan.nodes import requested
 from berth_operator.plan.observed import Observed
@@ -136,6 +137,23 @@ def test_the_front_stands_where_the_server_does_without_its_gpus() -> None:
     assert front["image"].endswith("-cpu")
     assert front["env"] == server["env"]
     assert "nvidia.com/gpu" not in str(front["resources"])
+
+
+def test_the_front_takes_what_it_is_told_under_a_name_that_vllm_serves() -> None:
+    config = "front: {max_output_tokens: 9000, log_prompts: true, served_model_name: [mine]}"
+    front, vllm = containers(config=config, annotations={**VLLM, "berth.dev/api-key-secret": "keys"})
+    command, settings = parse_command([*front["command"][3:], *front["args"]], {})
+    assert command == "front"
+    assert (settings.port, settings.max_output_tokens, settings.log_prompts) == (5000, 9000, True)
+    assert settings.names == (MINI, "ws", "mine", "microsoft/Phi-3-mini-4k-instruct")
+    assert settings.model in vllm["args"]
+    assert settings.upstream == "http://127.0.0.1:8000"
+    assert settings.api_key_file == "/etc/berth/api-keys"
+
+
+def test_a_config_map_may_hold_every_setting_of_the_front_that_is_not_berth_s() -> None:
+    own = {"upstream", "tokenizer", *setting_rules.RESERVED}
+    assert set(FRONT_OPTIONS) - own == setting_rules.FRONT_SETTINGS
 
 
 def test_vllm_starts_before_the_front_and_ends_after_it() -> None:
