@@ -34,7 +34,7 @@ class ServerProcess:
         self.url = f"http://127.0.0.1:{port}"
         self._command = [*command, "--port", str(port)]
         inherited = {key: value for key, value in os.environ.items() if not key.startswith("BERTH_")}
-        given = {"PYTHONPATH": str(ROOT), "OMP_WAIT_POLICY": "passive", "HF_HUB_OFFLINE": "1"}
+        given = {"PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"}
         with open(log or os.devnull, "ab") as output:  # noqa: PTH123  devnull is no path of ours
             self._process = subprocess.Popen(
                 self._command, env=inherited | given | environment, cwd=ROOT, stdout=output, stderr=output
