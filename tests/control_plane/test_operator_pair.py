@@ -14,7 +14,7 @@ from control_plane.operator_process import HASTY, OperatorProcess, operator_proc
 from control_plane.own_account import LEASE, own_kubeconfig
 from control_plane.planes import ControlPlane, new_namespace
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = [pytest.mark.timeout(120), pytest.mark.thorough]
 
 Pair = tuple[OperatorProcess, OperatorProcess]
 

@@ -27,6 +27,8 @@ from server.conftest import ServerFactory, wait_until_ready
 from server.lora import merge_by_hand, save_random_adapter, training
 from server.model_zoo import make_model
 
+pytestmark = pytest.mark.thorough
+
 BASE = built_in_models()["tiny-chat"]
 QUESTIONS = ("Who are you?", "What is Kubernetes?", "What is a pod?")
 

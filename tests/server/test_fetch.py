@@ -27,6 +27,8 @@ from berth_inference.progress import LoadProgress
 from server.conftest import ServerFactory, wait_until_ready
 from server.fake_hub import COMMIT, FakeHub, serve_hub
 
+pytestmark = pytest.mark.thorough
+
 WEIGHTS = "model.safetensors"
 
 
