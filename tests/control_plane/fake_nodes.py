@@ -13,7 +13,7 @@ from typing import Any
 
 from berth_operator.api.names import LABEL_WORKSPACE
 from berth_operator.cluster_cache import DEPLOYMENTS, PODS
-from berth_operator.kube import NotFound, Object
+from berth_operator.kube import Conflict, NotFound, Object
 from berth_operator.plan.differences import digest
 from control_plane.cluster import PATIENCE_SECONDS, Cluster, eventually
 from control_plane.planes import TEST_NODE
@@ -97,7 +97,7 @@ class FakeNodes:
             await self._cluster.delete(PODS, name, grace=0)
             return
         # A pod may be taken away at any time: a rollout replaces it.
-        with suppress(NotFound):
+        with suppress(NotFound, Conflict):
             if not pod["spec"].get("nodeName"):
                 await self._bind(pod)
             if status is not None:
