@@ -173,9 +173,7 @@ async def test_an_api_server_that_crashes_and_comes_back_loses_nothing(
     control_plane: ControlPlane, operator: OperatorProcess, cluster: Cluster, nodes: FakeNodes
 ) -> None:
     if control_plane.real is None:
-        pytest.skip(
-            "needs an API server of its own to crash: set KUBEBUILDER_ASSETS and give no --kubeconfig"
-        )
+        pytest.skip("needs an API server to crash: set KUBEBUILDER_ASSETS, without --kubeconfig")
     names = [f"w{number}" for number in range(MANY)]
     for name in names:
         await cluster.create_workspace(name)

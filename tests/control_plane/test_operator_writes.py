@@ -59,9 +59,7 @@ async def test_a_new_workspace_costs_three_writes_where_nothing_acts_on_its_depl
     control_plane: ControlPlane, operator: OperatorProcess, cluster: Cluster, name: str
 ) -> None:
     if control_plane.has_controllers:
-        pytest.skip(
-            "the controller manager acts on every Deployment; the test above counts what follows from it"
-        )
+        pytest.skip("a controller manager acts on every Deployment: the test above counts that")
     await cluster.create_workspace(name)
     await cluster.exposed(name)
     await operator.looked_again()

@@ -54,7 +54,7 @@ class Upstream:
         """What is wrong with vLLM, in words; None if it is healthy."""
         try:
             response = await self._http.get("/health", timeout=_HEALTH_SECONDS)
-        except httpx2.TransportError as error:
+        except httpx2.RequestError as error:
             return f"vLLM does not answer ({type(error).__name__})"
         if response.status_code != httpx2.codes.OK:
             return f"vLLM is not healthy ({response.status_code})"
@@ -64,7 +64,7 @@ class Upstream:
         """The page of GET /metrics; empty if it cannot be had."""
         try:
             response = await self._http.get("/metrics", timeout=_HEALTH_SECONDS)
-        except httpx2.TransportError:
+        except httpx2.RequestError:
             return ""
         return response.text if response.status_code == httpx2.codes.OK else ""
 
@@ -72,7 +72,7 @@ class Upstream:
         """The cards of GET /v1/models. Raises `BerthError`."""
         try:
             response = await self._http.get("/v1/models", timeout=_HEALTH_SECONDS)
-        except httpx2.TransportError:
+        except httpx2.RequestError:
             raise unreachable() from None
         if response.status_code != httpx2.codes.OK:
             raise refused(response.status_code, response.content)
