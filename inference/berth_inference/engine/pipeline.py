@@ -72,7 +72,7 @@ class PipelineEngine:
         self._closing = False
         self._idle = threading.Event()
         self._idle.set()
-        self._thread = threading.Thread(target=self._work, name="generation", daemon=True)
+        self._thread = threading.Thread(target=self._work, name="generations", daemon=True)
         self._thread.start()
 
     @property
@@ -157,7 +157,11 @@ class PipelineEngine:
 
     def _work(self) -> None:
         while (job := self._next()) is not None:
-            self._run(job)
+            # In a thread that ends with it: torch's threads stay with the thread that they have computed for,
+            # and beside a second such team none of them spins (`batch.spinning`).
+            worker = threading.Thread(target=self._run, args=(job,), name="generation", daemon=True)
+            worker.start()
+            worker.join()
 
     def _next(self) -> _Job | None:
         """The one that is to run now. Waits for it; None once the engine is closed and nothing is left."""

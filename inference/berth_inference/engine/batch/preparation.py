@@ -11,6 +11,7 @@ from berth_inference.engine.batch.lanes import LaneRule
 from berth_inference.engine.batch.packed_linear import pack
 from berth_inference.engine.batch.rope import RopeRegimes
 from berth_inference.engine.batch.self_test import why_not_batchable
+from berth_inference.engine.batch.spinning import Spinning
 
 _log = logging.getLogger(__name__)
 
@@ -28,6 +29,8 @@ def prepare(model: Any, forwards: ForwardLock) -> LaneRule:
     if layers:
         _log.info("%d linear layers are packed for this processor", layers)
     forwards.guard(model)
+    if model.device.type == "cpu":
+        Spinning().follow(model)
     problem = why_not_batchable(model, rope)
     if problem is not None:
         _log.warning("this model's requests run one at a time: %s", problem)
