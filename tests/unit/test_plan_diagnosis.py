@@ -82,6 +82,7 @@ def fetching(status: dict[str, Any]) -> dict[str, Any]:
     )
 
 
+ON_CPU: dict[str, Any] = {"containers": [{"name": "inference", "resources": {"limits": {"memory": "20Gi"}}}]}
 BY_SIDECAR: dict[str, Any] = {
     "initContainers": [{"name": "vllm", "restartPolicy": "Always", "resources": GPU}],
     "containers": [{"name": "inference"}],
@@ -276,7 +277,92 @@ CASES: list[tuple[str, Observed, Reason, tuple[str, ...]]] = [
             gpu_pods=(stranger("train"), stranger("chat", **{"kaito.sh/workspace": "other"})),
         ),
         Reason.NO_FREE_GPU,
-        ("pod team/train holds 1 on node n1", "Workspace team/other holds 1 on node n1"),
+        ("pod team/train holds 1 on node n1", "pod team/chat of Workspace other holds 1 on node n1"),
+    ),
+    (
+        "every GPU is taken, and one that is free is on a cordoned node",
+        observed(
+            pod(
+                scheduler="0/2 nodes are available: 1 Insufficient nvidia.com/gpu, 1 node(s) were unschedulable."
+            ),
+            nodes=(node(), node("n2", cordoned=True)),
+            gpu_pods=(stranger("train"),),
+        ),
+        Reason.NO_FREE_GPU,
+        ("pod team/train holds 1 on node n1; cordoned, tainted or not ready: n2",),
+    ),
+    (
+        "the node with the GPUs is cordoned, and the others have none",
+        observed(
+            pod(
+                scheduler="0/4 nodes are available: 1 node(s) were unschedulable, 3 Insufficient nvidia.com/gpu. "
+                "preemption: 0/4 nodes are available: 1 Preemption is not helpful for scheduling."
+            ),
+            nodes=(node("g1", cordoned=True), *(node(f"c{number}", gpus=0) for number in range(3))),
+        ),
+        Reason.NODES_NOT_READY,
+        ('node "g1" is cordoned', "kubectl uncordon g1"),
+    ),
+    (
+        "the node with the GPUs does not answer, and the others have none",
+        observed(
+            pod(
+                scheduler="0/2 nodes are available: 1 Insufficient nvidia.com/gpu, 1 node(s) had untolerated taint "
+                "{node.kubernetes.io/unreachable: }."
+            ),
+            nodes=(
+                node("g1", taints=[{"key": "node.kubernetes.io/unreachable", "effect": "NoSchedule"}]),
+                node("c1", gpus=0),
+            ),
+        ),
+        Reason.NODES_NOT_READY,
+        ('node "g1" is not ready', "kubectl describe node g1"),
+    ),
+    (
+        "the node with the GPUs is kept for others, and the rest have none",
+        observed(
+            pod(
+                scheduler="0/2 nodes are available: 1 Insufficient nvidia.com/gpu, 1 node(s) had untolerated taint "
+                "{team: a}."
+            ),
+            nodes=(
+                node("g1", taints=[{"key": "team", "value": "a", "effect": "NoSchedule"}]),
+                node("c1", gpus=0),
+            ),
+        ),
+        Reason.NODES_TAINTED,
+        ('node "g1" with team=a',),
+    ),
+    (
+        "the node with the GPUs lacks memory, and the others have no GPU",
+        observed(
+            pod(
+                scheduler="0/3 nodes are available: 1 Insufficient memory, 2 Insufficient nvidia.com/gpu.",
+                spec={
+                    "containers": [
+                        {
+                            "name": "inference",
+                            "resources": {"requests": {"memory": "64Gi", "nvidia.com/gpu": "1"}},
+                        }
+                    ]
+                },
+            ),
+            nodes=(node("g1"), node("c1", gpus=0, memory="512Gi"), node("c2", gpus=0)),
+        ),
+        Reason.INSUFFICIENT_MEMORY,
+        ("no node has 64.0 GiB of memory free; the largest matching node offers 32.0 GiB of memory in all",),
+    ),
+    (
+        "the claim's disk is in another zone than the node with the GPUs",
+        observed(
+            pod(
+                scheduler="0/2 nodes are available: 1 Insufficient nvidia.com/gpu, 1 node(s) had volume node affinity "
+                "conflict."
+            ),
+            nodes=(node("g1"), node("c1", gpus=0)),
+        ),
+        Reason.VOLUME_UNAVAILABLE,
+        ("volume node affinity conflict",),
     ),
     (
         "every GPU is taken, and who holds them may not be read",
@@ -303,6 +389,45 @@ CASES: list[tuple[str, Observed, Reason, tuple[str, ...]]] = [
         ('node "n1"', "offers no nvidia.com/gpu", "GPU operator"),
     ),
     (
+        "a device plugin that worked once reports no GPU any more",
+        observed(pod(scheduler=NO_GPU), nodes=(node(gpus=0, capacity={"nvidia.com/gpu": "0"}),)),
+        Reason.DEVICE_PLUGIN_MISSING,
+        ('node "n1"', "not working, or its GPUs are not healthy"),
+    ),
+    (
+        "a machine whose type has a GPU offers none",
+        observed(
+            pod(scheduler=NO_GPU),
+            nodes=(node(gpus=0, labels={"node.kubernetes.io/instance-type": "g5.xlarge"}),),
+        ),
+        Reason.DEVICE_PLUGIN_MISSING,
+        ('node "n1"',),
+    ),
+    (
+        "a node of 4 CPUs keeps a few hundredths for itself",
+        observed(
+            pod(
+                scheduler="0/1 nodes are available: 1 Insufficient cpu.",
+                spec={"containers": [{"name": "inference", "resources": {"requests": {"cpu": "4"}}}]},
+            ),
+            nodes=(node(cpu="3860m"),),
+        ),
+        Reason.INSUFFICIENT_CPU,
+        ("no node has 4 CPU free", "offers 3.86 CPU in all", "emptying these would not be enough"),
+    ),
+    (
+        "the only node with enough memory is cordoned",
+        observed(
+            pod(
+                scheduler="0/2 nodes are available: 1 Insufficient memory, 1 node(s) were unschedulable.",
+                spec={"containers": [{"name": "inference", "resources": {"requests": {"memory": "20Gi"}}}]},
+            ),
+            nodes=(node(memory="8Gi"), node("n2", cordoned=True)),
+        ),
+        Reason.NODES_NOT_READY,
+        ("kubectl uncordon n2",),
+    ),
+    (
         "there is not enough memory on any node",
         observed(
             pod(
@@ -312,7 +437,7 @@ CASES: list[tuple[str, Observed, Reason, tuple[str, ...]]] = [
             nodes=(node(),),
         ),
         Reason.INSUFFICIENT_MEMORY,
-        ("64.0 GiB of memory", "offers 32.0 GiB in all", "smaller preset"),
+        ("64.0 GiB of memory", "offers 32.0 GiB of memory in all", "smaller preset"),
     ),
     (
         "there is not enough CPU free",
@@ -372,6 +497,42 @@ CASES: list[tuple[str, Observed, Reason, tuple[str, ...]]] = [
         ),
         Reason.ROLLOUT_BLOCKED,
         ('pod "ws-old-1"', "berth.dev/rollout: recreate", "goes on serving"),
+    ),
+    (
+        "a rollout's new pod waits for the GPU that an old one holds which does not serve either",
+        observed(
+            pod(scheduler=NO_GPU),
+            pod("ws-old-1", stamp="old", containerStatuses=[crashed(1)]),
+            deployment=deployment(total=2, updatedReplicas=1),
+            replica_sets=(replica_set(), replica_set("1", "old")),
+        ),
+        Reason.ROLLOUT_BLOCKED,
+        ("the old one does not serve either", "berth.dev/rollout: recreate, which ends the old pod first"),
+    ),
+    (
+        "a rollout's new pod waits for a GPU, and the old one's is on a node that it may not use",
+        observed(
+            pod(scheduler=NO_GPU, spec={"nodeSelector": {"pool": "new"}}),
+            pod("ws-old-1", node="n2", ready=True, stamp="old"),
+            deployment=deployment(ready=1, total=2, updatedReplicas=1),
+            replica_sets=(replica_set(), replica_set("1", "old")),
+            nodes=(node(labels={"pool": "new"}), node("n2")),
+            gpu_pods=(stranger("train"), stranger("ws-old-1", on="n2")),
+        ),
+        Reason.NO_FREE_GPU,
+        ("pod team/train holds 1 on node n1 (1 pod", "goes on serving"),
+    ),
+    (
+        "a rollout's new pod waits for the memory that the old one holds",
+        observed(
+            pod(scheduler="0/1 nodes are available: 1 Insufficient memory.", spec=ON_CPU),
+            pod("ws-old-1", ready=True, stamp="old", spec=ON_CPU),
+            deployment=deployment(ready=1, total=2, updatedReplicas=1),
+            replica_sets=(replica_set(), replica_set("1", "old")),
+            nodes=(node(),),
+        ),
+        Reason.ROLLOUT_BLOCKED,
+        ("needs 20.0 GiB of memory", 'pod "ws-old-1"', "berth.dev/rollout: recreate"),
     ),
     (
         "the claim of the weights does not exist",

@@ -180,8 +180,9 @@ EXPLANATIONS: Final[dict[Reason, Explanation]] = {
         "Put right what they name.",
     ),
     Reason.ROLLOUT_BLOCKED: Explanation(
-        "An edit cannot be rolled out: the new pod waits for a GPU that the old one holds. The old one still serves.",
-        "Pods are replaced one by one with the new one first, and no further GPU is free.",
+        "An edit cannot be rolled out: the new pod waits for a GPU, memory, CPU or disk that the old one holds. What "
+        "served goes on serving.",
+        "Pods are replaced one by one with the new one first, and there is no room for one more.",
         "Add a node, or annotate the Workspace with `berth.dev/rollout: recreate`, which ends the old pod first: "
         "nothing serves until the new one has loaded.",
     ),

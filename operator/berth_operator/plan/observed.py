@@ -97,6 +97,11 @@ def is_pod_ready(pod: Object) -> bool:
     return any(item.get("type") == "Ready" and item.get("status") == "True" for item in found)
 
 
+def has_ended(pod: Object) -> bool:
+    """Whether a pod has ended for good and stays only as a record."""
+    return (pod.get("status") or {}).get("phase") in ("Failed", "Succeeded")
+
+
 def declared(pod: Object, container: Object) -> Object:
     """Return how a pod's spec declares the container whose status is given; {} where it does not."""
     spec = pod.get("spec") or {}
