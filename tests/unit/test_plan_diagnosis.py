@@ -15,6 +15,7 @@ from unit.cluster_objects import (
     GPU,
     NOW,
     PROBE,
+    container,
     crashed,
     deployment,
     ended,
@@ -55,9 +56,9 @@ def two_gpus() -> dict[str, Any]:
     return pod(scheduler=NO_GPU, spec=need)
 
 
-def copying(container: dict[str, Any], name: str = "adapter-a") -> dict[str, Any]:
+def copying(status: dict[str, Any], name: str = "adapter-a") -> dict[str, Any]:
     """A pod whose server waits for an init container."""
-    copier = {**container, "name": name, "image": "example.com/a:1", "ready": False}
+    copier = {**status, "name": name, "image": "example.com/a:1", "ready": False}
     return pod(initContainerStatuses=[copier], containerStatuses=[waits("PodInitializing")])
 
 
@@ -929,9 +930,54 @@ CASES: list[tuple[str, Observed, Reason, tuple[str, ...]]] = [
     # --- nodes
     (
         "the pod was evicted",
-        observed(pod(phase="Failed", reason="Evicted", message="low on resource: ephemeral-storage")),
+        observed(
+            pod(
+                phase="Failed",
+                reason="Evicted",
+                message="The node was low on resource: ephemeral-storage",
+                containerStatuses=[container(state=ended(137))],
+            )
+        ),
         Reason.POD_EVICTED,
-        ('node "n1"', "ephemeral-storage"),
+        ('was evicted from node "n1"', "ephemeral-storage"),
+    ),
+    (
+        "the pod's node was shut down",
+        observed(
+            pod(
+                phase="Failed",
+                reason="Terminated",
+                message="Pod was terminated in response to imminent node shutdown.",
+                containerStatuses=[container(state=ended(0, reason="Completed"))],
+            )
+        ),
+        Reason.POD_EVICTED,
+        ('was ended by node "n1"', "imminent node shutdown"),
+    ),
+    (
+        "the node's GPU is gone when the pod comes",
+        observed(
+            pod(
+                phase="Failed",
+                reason="UnexpectedAdmissionError",
+                message="Pod was rejected: Allocate failed due to requested number of devices unavailable for "
+                "nvidia.com/gpu. Requested: 1, Available: 0, which is unexpected",
+            )
+        ),
+        Reason.POD_REJECTED,
+        ('node "n1" does not take pod "ws-new-1"', "Available: 0", "device plugin", "cordon"),
+    ),
+    (
+        "the node's labels do not match any more when the pod comes",
+        observed(
+            pod(
+                phase="Failed",
+                reason="NodeAffinity",
+                message="Pod was rejected: Predicate NodeAffinity failed",
+            )
+        ),
+        Reason.POD_REJECTED,
+        ("Predicate NodeAffinity failed",),
     ),
     (
         "the pod's node does not answer",
@@ -1085,8 +1131,9 @@ def test_that_the_earlier_template_goes_on_serving_is_told_with_what_keeps_the_n
     assert "(1 pod of the earlier template goes on serving)" in found.message
 
 
-def test_a_pod_that_was_put_out_is_forgiven_once_another_has_taken_its_place() -> None:
-    gone = pod("ws-new-0", phase="Failed", reason="Evicted", message="low on disk")
+@pytest.mark.parametrize("reason", ["Evicted", "Terminated", "UnexpectedAdmissionError", ""])
+def test_a_pod_that_was_put_out_is_forgiven_once_another_has_taken_its_place(reason: str) -> None:
+    gone = pod("ws-new-0", phase="Failed", reason=reason, message="low on disk")
     found = diagnose(observed(gone, pod(containerStatuses=[runs()])), NOW)
     assert found is not None
     assert found.reason is Reason.STARTING
@@ -1118,6 +1165,16 @@ def test_foreign_text_of_any_length_leaves_room_for_the_remedy() -> None:
     [
         pytest.param(observed(pod(scheduler=NO_GPU)), Reason.NO_FREE_GPU, id="no GPU is free"),
         pytest.param(observed(deployment=deployment(total=0)), Reason.DEPLOYING, id="no pod exists yet"),
+        pytest.param(
+            observed(pod("ws-new-0", phase="Failed", reason="Evicted"), pod(scheduler=NO_GPU)),
+            Reason.NO_FREE_GPU,
+            id="the node of one that was put out is no other's",
+        ),
+        pytest.param(
+            observed(pod(phase="Failed", reason="NodeAffinity")),
+            Reason.POD_REJECTED,
+            id="its node does not take it",
+        ),
         pytest.param(
             observed(pod(containerStatuses=[crashed(1)])), None, id="a pod that crashes has its node"
         ),

@@ -191,10 +191,17 @@ EXPLANATIONS: Final[dict[Reason, Explanation]] = {
         "The machine or its kubelet is down, or the network to it.",
         "See `kubectl describe node`. Kubernetes moves the pod after five minutes if another node can take it.",
     ),
+    Reason.POD_REJECTED: Explanation(
+        "A node does not take the pod that it was given.",
+        "What it offered is gone: GPUs that are not healthy or taken meanwhile, a label or taint that changed, a node "
+        "that is shutting down; the message has the kubelet's words.",
+        "Put right what they name; `kubectl cordon NODE` sends the next pod to another node. Pods that have ended stay "
+        "as records: `kubectl delete pods --field-selector status.phase=Failed`.",
+    ),
     Reason.POD_EVICTED: Explanation(
         "The node put the pod out.",
-        "It ran short of disk or memory.",
-        "Free it, or use a node with more.",
+        "It ran short of disk or memory, was shut down, or made room for a pod of the system; the message says which.",
+        "Free what it lacks, or use a node with more. Another pod is made by itself.",
     ),
     Reason.NODE_UNDER_PRESSURE: Explanation(
         "The pod's node is short of memory, disk or processes, and the pod does not serve.",

@@ -47,6 +47,7 @@ class Reason(StrEnum):
     ROLLOUT_BLOCKED = "RolloutBlocked"
 
     NODE_LOST = "NodeLost"
+    POD_REJECTED = "PodRejected"
     POD_EVICTED = "PodEvicted"
     NODE_UNDER_PRESSURE = "NodeUnderPressure"
 
@@ -109,6 +110,7 @@ SEVERITY: tuple[Reason, ...] = (
     Reason.UNSCHEDULABLE,
     # Its node fails it.
     Reason.NODE_LOST,
+    Reason.POD_REJECTED,
     Reason.POD_EVICTED,
     Reason.VOLUME_UNAVAILABLE,
     # The node cannot start its container.
