@@ -15,6 +15,7 @@ from unit.cluster_objects import (
     GPU,
     NOW,
     PROBE,
+    STARTED,
     container,
     crashed,
     deployment,
@@ -238,6 +239,38 @@ CASES: list[tuple[str, Observed, Reason, tuple[str, ...]]] = [
         observed(pod(containerStatuses=[waits("ErrImagePull", "dial tcp 10.0.0.1:443: i/o timeout")])),
         Reason.IMAGE_PULL_FAILED,
         ("i/o timeout", "can be reached"),
+    ),
+    (
+        "the registry does not answer, and the image has a name that could be a cause",
+        observed(
+            pod(
+                containerStatuses=[
+                    waits(
+                        "ErrImagePull",
+                        'failed to pull and unpack image "registry.example/not-found/denied:429": '
+                        "dial tcp 10.0.0.1:443: i/o timeout",
+                        image="registry.example/not-found/denied:429",
+                    )
+                ]
+            )
+        ),
+        Reason.IMAGE_PULL_FAILED,
+        ("i/o timeout",),
+    ),
+    (
+        "the image is there for other processors alone",
+        observed(
+            pod(
+                containerStatuses=[
+                    waits(
+                        "ErrImagePull",
+                        "rpc error: code = NotFound: no match for platform in manifest: not found",
+                    )
+                ]
+            )
+        ),
+        Reason.IMAGE_NOT_FOUND,
+        ("for other processors only", "kubernetes.io/arch"),
     ),
     (
         "the image's name is no name",
@@ -646,6 +679,21 @@ CASES: list[tuple[str, Observed, Reason, tuple[str, ...]]] = [
         ("server image",),
     ),
     (
+        "the program is for another processor",
+        observed(pod(containerStatuses=[crashed(255, "exec /usr/local/bin/python: exec format error\n")])),
+        Reason.CONTAINER_START_FAILED,
+        (
+            "cannot be started (3 restarts): exec /usr/local/bin/python: exec format error",
+            "kubernetes.io/arch",
+        ),
+    ),
+    (
+        "the container crashes, and its last line ends with the error",
+        observed(pod(containerStatuses=[crashed(1, "start\nopen /etc/x: input/output error\n")])),
+        Reason.CRASH_LOOP,
+        ('"open /etc/x: input/output error"',),
+    ),
+    (
         "the container crashes, with its last words",
         observed(
             pod(
@@ -912,6 +960,15 @@ CASES: list[tuple[str, Observed, Reason, tuple[str, ...]]] = [
         ),
         Reason.STARTUP_TIMED_OUT,
         ("within 30 min", "readinessTimeout"),
+    ),
+    (
+        "the liveness probe ended the server, which an Event tells",
+        observed(
+            pod(containerStatuses=[crashed(137, startedAt=STARTED, finishedAt=NOW)]),
+            events=events(event("Killing", "Container inference failed liveness probe, will be restarted")),
+        ),
+        Reason.CRASH_LOOP,
+        ("exit 137", "did not answer its liveness probe"),
     ),
     (
         "the startup probe ended the server, which its times tell",
