@@ -84,6 +84,12 @@ def fetching(status: dict[str, Any]) -> dict[str, Any]:
     )
 
 
+def cannot_create(message: str) -> Observed:
+    """A ReplicaSet that makes no pod."""
+    failure = {"type": "ReplicaFailure", "status": "True", "message": message}
+    return observed(replica_sets=(replica_set(conditions=[failure]),), deployment=deployment(total=0))
+
+
 ON_CPU: dict[str, Any] = {"containers": [{"name": "inference", "resources": {"limits": {"memory": "20Gi"}}}]}
 BY_SIDECAR: dict[str, Any] = {
     "initContainers": [{"name": "vllm", "restartPolicy": "Always", "resources": GPU}],
@@ -646,6 +652,52 @@ CASES: list[tuple[str, Observed, Reason, tuple[str, ...]]] = [
         ("violates PodSecurity",),
     ),
     (
+        "a quota has no room for a rollout's one pod more",
+        observed(
+            pod("ws-old-1", ready=True, stamp="old"),
+            replica_sets=(
+                replica_set(
+                    conditions=[
+                        {
+                            "type": "ReplicaFailure",
+                            "status": "True",
+                            "message": "exceeded quota: gpus, used: 1",
+                        }
+                    ]
+                ),
+                replica_set("1", "old"),
+            ),
+            deployment=deployment(ready=1, total=1, updatedReplicas=0),
+        ),
+        Reason.QUOTA_EXCEEDED,
+        ('ResourceQuota "gpus"', "goes on serving", "berth.dev/rollout: recreate"),
+    ),
+    (
+        "a quota counts memory limits, and the pods have none",
+        cannot_create(
+            'pods "ws-new-abcde" is forbidden: failed quota: team: must specify limits.memory for: inference'
+        ),
+        Reason.ADMISSION_REFUSED,
+        ('ResourceQuota "team"', "must specify limits.memory for: inference", "LimitRange"),
+    ),
+    (
+        "the template's service account does not exist",
+        cannot_create(
+            'pods "ws-new-" is forbidden: error looking up service account ns/own: serviceaccount "own" not found'
+        ),
+        Reason.POD_CREATION_FAILED,
+        ('ServiceAccount "own" does not exist', "create it"),
+    ),
+    (
+        "an admission webhook does not answer",
+        cannot_create(
+            'Internal error occurred: failed calling webhook "check.example.com": failed to call webhook: Post '
+            '"https://policy.policy.svc:443/check?timeout=10s": no endpoints available for service "policy"'
+        ),
+        Reason.POD_CREATION_FAILED,
+        ('webhook "check.example.com" does not answer', "no endpoints available"),
+    ),
+    (
         "pods cannot be created for another reason",
         observed(
             deployment=deployment(
@@ -1146,6 +1198,15 @@ def test_every_reason_of_a_pod_or_node_has_a_case() -> None:
         Reason.STOPPED,
     }
     assert {case[2] for case in CASES} == set(SEVERITY) - judged_elsewhere
+
+
+@pytest.mark.parametrize("name", ["ws-new-{}", "pod ws-new-{}", "ws-new-{}/inference"])
+def test_a_refusal_of_one_pod_after_the_other_is_one_cause(name: str) -> None:
+    causes = {
+        diagnose(cannot_create(f'admission webhook "w" denied the request: {name.format(end)} is bad'), NOW)
+        for end in ("x7k2p", "b9zzq")
+    }
+    assert len(causes) == 1
 
 
 def test_a_workspace_whose_replicas_all_serve_has_nothing_wrong() -> None:
