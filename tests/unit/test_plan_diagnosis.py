@@ -84,6 +84,14 @@ def fetching(status: dict[str, Any]) -> dict[str, Any]:
     )
 
 
+def unseen(since: str = "2026-01-01T09:55:00Z", **more: Any) -> dict[str, Any]:
+    """A pod that no scheduler has a word for."""
+    new = pod(node="", **more)
+    new["metadata"]["creationTimestamp"] = since
+    new["status"]["conditions"] = []
+    return new
+
+
 def cannot_create(message: str) -> Observed:
     """A ReplicaSet that makes no pod."""
     failure = {"type": "ReplicaFailure", "status": "True", "message": message}
@@ -308,6 +316,18 @@ CASES: list[tuple[str, Observed, Reason, tuple[str, ...]]] = [
         observed(pod(scheduler=AFFINITY, spec={"nodeSelector": {"apps": "llm"}})),
         Reason.NO_MATCHING_NODE,
         ("apps=llm",),
+    ),
+    (
+        "the cluster has no node",
+        observed(pod(scheduler="no nodes available to schedule pods"), nodes=()),
+        Reason.NO_MATCHING_NODE,
+        ("the cluster has no node",),
+    ),
+    (
+        "no scheduler looks at the pod",
+        observed(unseen(spec={"schedulerName": "batch"})),
+        Reason.UNSCHEDULABLE,
+        ('no scheduler has looked at pod "ws-new-1" for 5 min', 'called "batch"', "schedulerName"),
     ),
     (
         "every GPU is taken, and others hold them",
@@ -1283,6 +1303,9 @@ def test_foreign_text_of_any_length_leaves_room_for_the_remedy() -> None:
     [
         pytest.param(observed(pod(scheduler=NO_GPU)), Reason.NO_FREE_GPU, id="no GPU is free"),
         pytest.param(observed(deployment=deployment(total=0)), Reason.DEPLOYING, id="no pod exists yet"),
+        pytest.param(
+            observed(unseen("2026-01-01T09:59:50Z")), Reason.DEPLOYING, id="a pod that was made a moment ago"
+        ),
         pytest.param(
             observed(pod("ws-new-0", phase="Failed", reason="Evicted"), pod(scheduler=NO_GPU)),
             Reason.NO_FREE_GPU,

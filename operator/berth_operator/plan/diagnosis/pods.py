@@ -10,7 +10,7 @@ from berth_operator.plan.diagnosis.ended_pods import ended_findings
 from berth_operator.plan.diagnosis.ending import ending_finding
 from berth_operator.plan.diagnosis.images import IMAGE_REASONS, image_finding
 from berth_operator.plan.diagnosis.missing import missing_object
-from berth_operator.plan.diagnosis.scheduling import scheduling_finding
+from berth_operator.plan.diagnosis.scheduling import scheduling_finding, unseen_finding
 from berth_operator.plan.observed import (
     Object,
     Observed,
@@ -52,7 +52,10 @@ def pod_findings(pod: Object, observed: Observed, now: str) -> Iterator[Finding]
                 cause=str(scheduled.get("reason")),
             )
         return
-    if is_pod_ready(pod) or not node_name(pod):
+    if not node_name(pod):
+        yield from unseen_finding(pod, now)
+        return
+    if is_pod_ready(pod):
         return
     yield from _node(pod, observed)
     main = status.get("containerStatuses") or []

@@ -1,9 +1,10 @@
 """A pod that no node takes: the scheduler's words turned into ours, and checked against the nodes themselves."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from berth_operator.plan import node_affinity, nodes
+from berth_operator.plan.clock import seconds_between, span
 from berth_operator.plan.diagnosis.claims import claim_finding
 from berth_operator.plan.diagnosis.closed_nodes import closed_finding
 from berth_operator.plan.diagnosis.gpus import gpu_finding
@@ -20,6 +21,9 @@ SHORTAGES: tuple[tuple[str, str, Reason], ...] = (
     ("Insufficient cpu", "cpu", Reason.INSUFFICIENT_CPU),
     ("Insufficient ephemeral-storage", "ephemeral-storage", Reason.INSUFFICIENT_DISK),
 )
+
+UNSEEN_SECONDS = 60.0
+"""A scheduler has its first word for a pod within a second; one that restarts takes some more."""
 
 
 def scheduling_finding(pod: Object, message: str, observed: Observed) -> Finding:
@@ -72,6 +76,24 @@ def scheduling_finding(pod: Object, message: str, observed: Observed) -> Finding
     )
 
 
+def unseen_finding(pod: Object, now: str) -> Iterator[Finding]:
+    """Yield that no scheduler has a word for a pod, once that has lasted longer than any scheduler takes."""
+    age = seconds_between(pod["metadata"].get("creationTimestamp"), now)
+    if age is None or age < UNSEEN_SECONDS:
+        return
+    name, scheduler = (
+        pod["metadata"]["name"],
+        (pod.get("spec") or {}).get("schedulerName") or "default-scheduler",
+    )
+    yield Finding(
+        Reason.UNSCHEDULABLE,
+        f'no scheduler has looked at pod "{name}" for {span(age)}; it waits for the one called "{scheduler}"',
+        "see that this scheduler runs (`kubectl get pods -n kube-system`), or correct schedulerName in a template",
+        Culprit("Pod", name),
+        cause="unseen",
+    )
+
+
 def _counted(words: str) -> dict[str, int]:
     """Return for how many nodes the scheduler gives which reason."""
     return {match["why"]: int(match["count"]) for match in COUNTED.finditer(words.partition(": ")[2])}
@@ -94,6 +116,13 @@ def _nothing_matches(head: str, name: str, spec: Object, known: Sequence[Object]
                 Culprit("Pod", name),
                 cause=",".join(wanted),
             )
+    if known is not None and not known:
+        return Finding(
+            Reason.NO_MATCHING_NODE,
+            f"{head}: the cluster has no node",
+            "add one, or see to those that should have joined",
+            Culprit("Pod", name),
+        )
     asked = ", ".join(node_affinity.wanted_labels(spec)) or "what the pod asks for"
     count = "no node" if known is None else f"none of {len(known)} nodes"
     return Finding(
