@@ -147,8 +147,13 @@ async def test_a_workspace_that_nobody_has_looked_at_is_told_so(
     cluster: Cluster, name: str, options: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     await cluster.create_workspace(name)
-    assert await run("explain", name, *options) == 0
-    assert "not looked at yet" in capsys.readouterr().out
+    assert await run("explain", name, *options) == 1
+    said = capsys.readouterr().out
+    assert "not looked at yet" in said
+    assert (
+        "Note   no operator has looked at this Workspace; see that it runs (kubectl get deploy,pods -A"
+        in said
+    )
     assert await run("logs", name, *options) == 1
     assert "has no pods" in capsys.readouterr().err
 

@@ -17,8 +17,8 @@ def workspace(reason: str = "", message: str = "", state: str = "NotReady") -> d
         [{"type": "Ready", "status": "False", "reason": reason, "message": message}] if reason else []
     )
     return {
-        "metadata": {"name": "ws", "namespace": "ns"},
-        "status": {"state": state, "conditions": conditions},
+        "metadata": {"name": "ws", "namespace": "ns", "generation": 2},
+        "status": {"state": state, "conditions": conditions, "observedGeneration": 2},
     }
 
 
@@ -66,6 +66,23 @@ def test_what_the_operator_refused_lies_in_the_workspace_itself() -> None:
     assert marked(found.tree) == [("Workspace", "ws")]
     assert found.cause is not None
     assert found.cause.message == "there is no preset"
+
+
+@pytest.mark.parametrize(
+    ("looked_at", "said"),
+    [
+        pytest.param(2, "", id="as it stands"),
+        pytest.param(1, "no operator has looked at the last edit", id="before the last edit"),
+        pytest.param(-1, "no operator has looked at this Workspace", id="never"),
+        pytest.param(None, "no operator has looked at this Workspace", id="never, and it has no status"),
+    ],
+)
+def test_conditions_of_before_are_told_to_be_so(looked_at: int | None, said: str) -> None:
+    raw = workspace()
+    raw["status"] = {} if looked_at is None else {**raw["status"], "observedGeneration": looked_at}
+    unseen = explain(raw, observed(pod(ready=True), deployment=deployment(ready=1)), NOW).unseen
+    assert unseen.startswith(said)
+    assert bool(unseen) == bool(said)
 
 
 def test_the_tree_goes_from_the_workspace_to_the_node() -> None:

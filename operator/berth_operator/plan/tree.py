@@ -27,10 +27,14 @@ class Branch:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """The tree of a Workspace, and its first cause: None where nothing is wrong."""
+    """The tree of a Workspace, and its first cause: None where nothing is wrong.
+
+    `unseen` says that no operator has looked at the Workspace as it stands, so that its conditions are of before.
+    """
 
     tree: Branch
     cause: Finding | None
+    unseen: str = ""
 
 
 def explain(workspace: Object, observed: Observed, now: str) -> Explanation:
@@ -58,7 +62,17 @@ def explain(workspace: Object, observed: Observed, now: str) -> Explanation:
         refused is not None,
         tuple(_deployment(observed, marked, now)),
     )
-    return Explanation(tree, cause)
+    return Explanation(tree, cause, _unseen(workspace))
+
+
+def _unseen(workspace: Object) -> str:
+    generation = workspace["metadata"].get("generation", 0)
+    looked_at = (workspace.get("status") or {}).get("observedGeneration", -1)
+    if looked_at < 0:
+        return "no operator has looked at this Workspace"
+    if looked_at < generation:
+        return f"no operator has looked at the last edit: the conditions are of generation {looked_at} of {generation}"
+    return ""
 
 
 def _deployment(observed: Observed, cause: Finding | None, now: str) -> Iterator[Branch]:
