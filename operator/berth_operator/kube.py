@@ -7,6 +7,7 @@ aside, because server-side apply wants exactly the fields that were meant and no
 import json
 import os
 from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import quote
@@ -63,6 +64,13 @@ NOT_STORABLE = (
     "etcdserver: request is too large",
 )
 """How an API server begins its refusal of an applied object that can never be stored; it answers 500 and not 400."""
+
+
+def _check_that_it_is_there(kubeconfig: str | None) -> None:
+    """The library takes a file that is not there for an empty one."""
+    if kubeconfig is not None and not Path(kubeconfig).is_file():
+        raise NoCluster(f"no usable kubeconfig: {kubeconfig} is no file")
+
 
 _KINDS = {400: Refused, 403: Refused, 404: NotFound, 409: Conflict, 413: Refused, 422: Refused}
 
@@ -132,6 +140,7 @@ class KubeClient:
 
         Raises `NoCluster` where none of them is usable.
         """
+        _check_that_it_is_there(kubeconfig)
         configuration = Configuration()
         try:
             if kubeconfig is None and context is None and "KUBERNETES_SERVICE_HOST" in os.environ:

@@ -95,9 +95,12 @@ def test_a_workspace_that_cannot_be_read_is_told_field_by_field(
     [
         (["plan", "--offline", "/nowhere.yaml"], "berth plan: /nowhere.yaml: No such file or directory"),
         (["presets", "phi3"], 'berth presets: there is no preset "phi3"; did you mean phi-3-'),
-        (["explain", "x", "--kubeconfig", "/nowhere"], "berth explain: no usable kubeconfig"),
-        (["logs", "x", "--kubeconfig", "/nowhere"], "berth logs: no usable kubeconfig"),
-        (["chat", "x", "--kubeconfig", "/nowhere"], "berth chat: no usable kubeconfig"),
+        (
+            ["explain", "x", "--kubeconfig", "/nowhere"],
+            "berth explain: no usable kubeconfig: /nowhere is no file",
+        ),
+        (["logs", "x", "--kubeconfig", "/nowhere"], "berth logs: no usable kubeconfig: /nowhere is no file"),
+        (["chat", "x", "--kubeconfig", "/nowhere"], "berth chat: no usable kubeconfig: /nowhere is no file"),
     ],
 )
 def test_what_cannot_be_done_is_one_line_and_exit_status_1(
@@ -138,4 +141,7 @@ def test_every_example_is_planned(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_both_programs_are_installed_under_their_names() -> None:
     project = tomllib.loads((EXAMPLES.parent / "pyproject.toml").read_text())["project"]
-    assert project["scripts"]["berth"] == "berth_operator.cli:main"
+    assert project["scripts"] == {
+        "berth": "berth_operator.cli:main",
+        "kubectl-berth": "berth_operator.cli:kubectl_main",
+    }
