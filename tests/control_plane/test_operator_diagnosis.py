@@ -96,10 +96,16 @@ async def gpu_node(cluster: Cluster, labels: dict[str, str], gpus: str = "1") ->
     status = {"capacity": room, "allocatable": room, "conditions": [ready]}
     path = NODES.path(name=name, subresource="status")
     await cluster._request("PATCH", path, None, {"status": status}, "application/merge-patch+json")
+    # Every node begins as tainted; a controller that does not run here takes that away once it is ready.
+    await change_node(cluster, name, {"spec": {"taints": None}})
     try:
         yield name
     finally:
         await cluster._request("DELETE", NODES.path(name=name))
+
+
+async def change_node(cluster: Cluster, name: str, change: Object) -> None:
+    await cluster._request("PATCH", NODES.path(name=name), None, change, "application/merge-patch+json")
 
 
 async def test_who_holds_the_gpu_is_named_and_a_free_one_clears_it(
@@ -139,6 +145,55 @@ async def test_who_holds_the_gpu_is_named_and_a_free_one_clears_it(
             lambda found: {item["reason"] for item in found} >= {"NoFreeGPU", "Serving"},
             "an Event for each change of cause",
         )
+
+
+async def test_a_gpu_that_is_free_on_a_cordoned_node_is_not_told_as_held(
+    cluster: Cluster, nodes: FakeNodes, name: str
+) -> None:
+    labels = {"berth.dev/test-node": name}
+    async with gpu_node(cluster, labels) as node, gpu_node(cluster, labels, gpus="0"):
+        await change_node(cluster, node, {"spec": {"unschedulable": True}})
+        await cluster.create_workspace(name)
+        pod = await one_pod(cluster, nodes, name)
+        words = (
+            "0/2 nodes are available: 1 Insufficient nvidia.com/gpu, 1 node(s) were unschedulable. preemption: 0/2 "
+            "nodes are available: 1 No preemption victims found, 1 Preemption is not helpful for scheduling."
+        )
+        await say(cluster, pod, conditions=unschedulable(words))
+        message = await told(cluster, name, "NodesNotReady")
+        assert f'node "{node}" is cordoned; `kubectl uncordon {node}`' in message
+
+
+async def test_a_pod_that_its_node_turned_away_is_no_pod_that_starts(
+    cluster: Cluster, nodes: FakeNodes, name: str
+) -> None:
+    await cluster.create_workspace(name)
+    pod = await one_pod(cluster, nodes, name)
+    await bind(cluster, pod)
+    await eventually(
+        lambda: cluster.workspace(name),
+        lambda item: item["status"]["workerNodes"] == ["berth-test-node"],
+        "the node that the pod was given",
+    )
+    turned_away = pod["metadata"]["name"]
+    await say(
+        cluster,
+        pod,
+        phase="Failed",
+        reason="UnexpectedAdmissionError",
+        message="Pod was rejected: Allocate failed due to requested number of devices unavailable for nvidia.com/gpu. "
+        "Requested: 1, Available: 0, which is unexpected",
+    )
+    # Another is made at once, and has no node yet.
+    await one_pod(cluster, nodes, name, lambda other: other["metadata"]["name"] != turned_away)
+    seen = await eventually(
+        lambda: cluster.workspace(name),
+        lambda item: item["status"]["workerNodes"] == [],
+        "a pod that has ended runs nowhere",
+    )
+    assert condition(seen, "ResourceReady")["status"] == "False"
+    await nodes.serve(name)
+    await cluster.reported(name, "Serving")
 
 
 async def test_a_model_that_does_not_fit_makes_no_pod_unless_somebody_insists(

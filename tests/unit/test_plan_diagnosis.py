@@ -379,6 +379,16 @@ CASES: list[tuple[str, Observed, Reason, tuple[str, ...]]] = [
         ('node "g1" is not ready', "kubectl describe node g1"),
     ),
     (
+        "the scheduler has seen a GPU node open that we know as closed",
+        observed(
+            pod(scheduler="0/1 nodes are available: 1 Insufficient nvidia.com/gpu."),
+            nodes=(node(cordoned=True),),
+            gpu_pods=(stranger("train"),),
+        ),
+        Reason.NO_FREE_GPU,
+        ("pod team/train holds 1 on node n1; cordoned, tainted or not ready: n1",),
+    ),
+    (
         "the node with the GPUs is kept for others, and the rest have none",
         observed(
             pod(

@@ -34,14 +34,16 @@ def gpu_finding(
         able = [node for node in matching if nodes.allocatable(node, GPU_RESOURCE) >= wanted]
         if not able:
             return _no_such_node(head, culprit, asks, matching)
-        if all(nodes.is_closed(node, spec) for node in able):
-            return closed_finding(head, name, spec, able)
         # Nodes that never have enough GPUs are counted, too; where these are all, GPUs are not what lacks.
         unfit = sum(not nodes.is_closed(node, spec) for node in matching if node not in able)
         said = f"Insufficient {GPU_RESOURCE}"
-        if counted.get(said, 0) <= unfit and counted.keys() - {said}:
+        lacks_others = counted.get(said, 0) <= unfit
+        still_open = [node for node in able if not nodes.is_closed(node, spec)]
+        if lacks_others and not still_open:
+            return closed_finding(head, name, spec, able)
+        if lacks_others and counted.keys() - {said}:
             return None
-        able = [node for node in able if not nodes.is_closed(node, spec)]
+        able = still_open or able
     if (blocked := blocked_by_itself(name, GPU_RESOURCE, wanted, asks, able, observed)) is not None:
         return blocked
     return Finding(
