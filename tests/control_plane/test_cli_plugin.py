@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
+import shlex
 import shutil
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -19,6 +21,7 @@ from control_plane import kubectl_objects
 
 KUBECTL = shutil.which("kubectl")
 SCRIPTS = Path(sys.executable).parent
+PAGE = Path(__file__).parents[2] / "docs" / "operations.md"
 pytestmark = [
     pytest.mark.skipif(KUBECTL is None, reason="kubectl is not on PATH"),
     pytest.mark.skipif(
@@ -57,6 +60,8 @@ async def kubectl(tmp_path: Path) -> AsyncIterator[Run]:
         kubeconfig = server.write_kubeconfig(tmp_path / "kubeconfig")
         async with await KubeClient.connect(str(kubeconfig)) as client:
             await client.create(WORKSPACES, _in_default(kubectl_objects.WORKSPACE))
+            status = {"conditions": [{"type": "Ready", "status": "False", "reason": "NoFreeGPU"}]}
+            await client.merge(WORKSPACES, "default", "phi", {"status": status}, "status")
             for name, node in (("phi-1", ""), ("phi-2", "n"), ("phi-3", "n")):
                 await client.create(PODS, _pod(name, node))
         yield run
@@ -110,3 +115,14 @@ async def test_explain_draws_what_it_reads_and_needs_no_operator(kubectl: Run) -
     assert said.startswith("Workspace phi  not looked at yet\n")
     assert "no operator has looked at this Workspace" in said
     assert "\x1b" not in said, "a pipe gets no colours"
+
+
+async def test_the_commands_that_the_operations_page_begins_with_are_answered(kubectl: Run) -> None:
+    blocks = re.findall(r"^```\n(.+?)^```$", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    commands = [line for block in blocks for line in block.splitlines() if line.startswith("kubectl get ")]
+    assert len(commands) == 2
+    for command in commands:
+        code, said, errors = await kubectl(*shlex.split(command, comments=True)[1:])
+        assert (code, errors) == (0, "")
+        assert "phi" in said
+    assert said.split() == ["NAMESPACE", "NAME", "REASON", "default", "phi", "NoFreeGPU"]
