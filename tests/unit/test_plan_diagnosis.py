@@ -92,6 +92,23 @@ def unseen(since: str = "2026-01-01T09:55:00Z", **more: Any) -> dict[str, Any]:
     return new
 
 
+def recreating() -> dict[str, Any]:
+    live = deployment(total=0)
+    return {**live, "spec": {**live["spec"], "strategy": {"type": "Recreate"}}}
+
+
+def leaving(since: str = "2026-01-01T09:50:00Z", **metadata: Any) -> dict[str, Any]:
+    """A pod of the earlier template that should have gone by then."""
+    old = pod("ws-old-1", stamp="old", ready=True)
+    old["metadata"] |= {"deletionTimestamp": since, **metadata}
+    return old
+
+
+def paused(**status: Any) -> dict[str, Any]:
+    live = deployment(**status)
+    return {**live, "spec": {**live["spec"], "paused": True}}
+
+
 def cannot_create(message: str) -> Observed:
     """A ReplicaSet that makes no pod."""
     failure = {"type": "ReplicaFailure", "status": "True", "message": message}
@@ -377,6 +394,18 @@ CASES: list[tuple[str, Observed, Reason, tuple[str, ...]]] = [
         ),
         Reason.NODES_NOT_READY,
         ('node "g1" is not ready', "kubectl describe node g1"),
+    ),
+    (
+        "a pod that is ending holds the GPU",
+        observed(
+            pod(scheduler=NO_GPU),
+            nodes=(node(),),
+            gpu_pods=(
+                {**stranger("x"), "metadata": {"name": "x", "namespace": "team", "deletionTimestamp": NOW}},
+            ),
+        ),
+        Reason.NO_FREE_GPU,
+        ("pod team/x, which is ending, holds 1 on node n1",),
     ),
     (
         "the scheduler has seen a GPU node open that we know as closed",
@@ -1136,6 +1165,38 @@ CASES: list[tuple[str, Observed, Reason, tuple[str, ...]]] = [
         Reason.NODE_UNDER_PRESSURE,
         ("short of memory",),
     ),
+    (
+        "a pod that is to go first is on a node that does not answer",
+        observed(leaving(), deployment=recreating(), nodes=(node(conditions={"Ready": "Unknown"}),)),
+        Reason.NODE_LOST,
+        (
+            'node "n1" is not ready',
+            "should have gone 10 min ago",
+            "kubectl delete pod -n ns ws-old-1 --grace-period=0",
+        ),
+    ),
+    (
+        "a pod that is to go first does not end",
+        observed(leaving(), deployment=recreating(), nodes=(node(),)),
+        Reason.POD_STUCK,
+        ('node "n1" does not end it', "a new one starts only then", "kubectl describe pod -n ns ws-old-1"),
+    ),
+    (
+        "a pod that is to go first waits for a finalizer",
+        observed(leaving(finalizers=["example.com/hold"]), deployment=recreating(), nodes=(node(),)),
+        Reason.POD_STUCK,
+        ("it waits for its finalizers example.com/hold",),
+    ),
+    (
+        "somebody has paused the Deployment",
+        observed(
+            pod("ws-old-1", ready=True, stamp="old"),
+            deployment=paused(ready=1, updatedReplicas=0),
+            replica_sets=(replica_set("2", "old"),),
+        ),
+        Reason.ROLLOUT_PAUSED,
+        ('Deployment "ws" is paused', "kubectl rollout resume deployment -n ns ws"),
+    ),
     # --- on the way
     (
         "the image is being pulled",
@@ -1285,6 +1346,26 @@ def test_a_pod_that_was_put_out_is_forgiven_once_another_has_taken_its_place(rea
     found = diagnose(observed(gone, pod(containerStatuses=[runs()])), NOW)
     assert found is not None
     assert found.reason is Reason.STARTING
+
+
+def test_a_pod_that_ends_in_its_time_is_waited_for() -> None:
+    found = diagnose(observed(leaving("2026-01-01T10:00:30Z"), deployment=recreating()), NOW)
+    assert found is not None
+    assert (found.reason, found.message) == (
+        Reason.DEPLOYING,
+        'pod "ws-old-1" is ending; a new one starts once it has gone',
+    )
+
+
+def test_a_pod_that_ends_late_beside_one_that_serves_keeps_nothing_up() -> None:
+    live = {**recreating(), "status": deployment(ready=1)["status"]}
+    assert diagnose(observed(leaving(), pod(ready=True), deployment=live), NOW) is None
+
+
+def test_a_paused_deployment_whose_pods_crash_is_not_to_blame() -> None:
+    found = diagnose(observed(pod(containerStatuses=[crashed(1)]), deployment=paused()), NOW)
+    assert found is not None
+    assert found.reason is Reason.CRASH_LOOP
 
 
 def test_a_node_that_has_joined_a_moment_ago_is_not_taken_for_lost() -> None:

@@ -30,6 +30,8 @@ def marked(tree: Branch) -> list[tuple[str, str]]:
     return [(one.kind, one.name) for one in branches(tree) if one.is_cause]
 
 
+ENDING = pod("ws-old-1", stamp="old", ready=True)
+ENDING["metadata"]["deletionTimestamp"] = "2026-01-01T09:00:00Z"
 QUOTA = {"type": "ReplicaFailure", "status": "True", "message": "exceeded quota: gpus"}
 
 
@@ -50,6 +52,16 @@ QUOTA = {"type": "ReplicaFailure", "status": "True", "message": "exceeded quota:
             observed(replica_sets=(replica_set(conditions=[QUOTA]),), deployment=deployment(total=0)),
             [("ReplicaSet", "ws-new")],
             id="a quota",
+        ),
+        pytest.param(
+            observed(
+                ENDING,
+                deployment={**deployment(total=0), "spec": {"replicas": 1, "strategy": {"type": "Recreate"}}},
+                replica_sets=(replica_set("1", "old"), replica_set()),
+                nodes=(node(),),
+            ),
+            [("Pod", "ws-old-1")],
+            id="an old pod that does not go",
         ),
         pytest.param(
             observed(pod(containerStatuses=[runs()])), [], id="nothing that is wrong, only under way"

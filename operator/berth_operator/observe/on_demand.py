@@ -32,6 +32,9 @@ PODS_ASKED = 5
 """Pods of one Workspace whose Events are read: those of one template mostly fail alike."""
 
 
+KEPT_METADATA = ("name", "namespace", "uid", "labels", "deletionTimestamp")
+
+
 class OnDemand:
     """Completes what the watches tell."""
 
@@ -121,7 +124,7 @@ def _slim(objects: Iterable[Object], kind: str) -> list[Object]:
         return list(objects)
     return [
         {
-            "metadata": {name: pod["metadata"].get(name) for name in ("name", "namespace", "uid", "labels")},
+            "metadata": {name: pod["metadata"].get(name) for name in KEPT_METADATA},
             "spec": {
                 "nodeName": (pod.get("spec") or {}).get("nodeName"),
                 **{

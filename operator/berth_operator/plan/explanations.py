@@ -67,6 +67,11 @@ EXPLANATIONS: Final[dict[Reason, Explanation]] = {
         "A policy, a missing right of the operator, or a value that the API server checks more closely.",
         "Read the API server's words in the message; change the Workspace or the policy. Looked at again every 30 s.",
     ),
+    Reason.ROLLOUT_PAUSED: Explanation(
+        "The Deployment is paused, and an edit waits. What served goes on serving.",
+        "Somebody has run `kubectl rollout pause`.",
+        "`kubectl rollout resume deployment NAME`.",
+    ),
     Reason.QUOTA_EXCEEDED: Explanation(
         "The namespace's quota is used up: no pod is created.",
         "A ResourceQuota; the message has what is asked, used and allowed.",
@@ -190,6 +195,12 @@ EXPLANATIONS: Final[dict[Reason, Explanation]] = {
         "The node that runs the pod does not answer.",
         "The machine or its kubelet is down, or the network to it.",
         "See `kubectl describe node`. Kubernetes moves the pod after five minutes if another node can take it.",
+    ),
+    Reason.POD_STUCK: Explanation(
+        "A pod that is to go does not go, and with `berth.dev/rollout: recreate` no other starts before it has gone.",
+        "A kubelet that cannot end its process, as when the GPU's driver hangs, or a finalizer of somebody else's.",
+        "`kubectl describe pod POD`; restart the machine, and when it is surely off, `kubectl delete pod POD "
+        "--grace-period=0 --force`.",
     ),
     Reason.POD_REJECTED: Explanation(
         "A node does not take the pod that it was given.",

@@ -5,11 +5,12 @@ from dataclasses import dataclass, field
 
 from berth_operator.plan import nodes
 from berth_operator.plan.diagnosis import findings
+from berth_operator.plan.diagnosis.leaving import leaving_findings
 from berth_operator.plan.diagnosis.pods import pod_findings
 from berth_operator.plan.observed import REVISION, Object, Observed, annotations, is_pod_ready, node_name
 from berth_operator.plan.reasons import SEVERITY, UNDER_WAY, Culprit, Finding, Reason
 
-REFUSALS = frozenset(SEVERITY[: SEVERITY.index(Reason.QUOTA_EXCEEDED)])
+REFUSALS = frozenset(SEVERITY[: SEVERITY.index(Reason.ROLLOUT_PAUSED)])
 """Reasons that lie in the Workspace itself."""
 
 
@@ -99,7 +100,7 @@ def _replica_sets(observed: Observed, cause: Finding | None, now: str) -> Iterat
         stamp = (replica_set["metadata"].get("labels") or {}).get("pod-template-hash")
         pods = [
             pod
-            for pod in observed.live_pods
+            for pod in sorted(observed.pods, key=lambda one: str(one["metadata"]["name"]))
             if (pod["metadata"].get("labels") or {}).get("pod-template-hash") == stamp
         ]
         if not pods and not current:
@@ -125,19 +126,25 @@ def _pods(
     pods: "tuple[Object, ...] | list[Object]", observed: Observed, cause: Finding | None, now: str
 ) -> Iterator[Branch]:
     for pod in pods:
-        found = min(
-            pod_findings(pod, observed, now), key=lambda one: SEVERITY.index(one.reason), default=None
-        )
+        ending = bool(pod["metadata"].get("deletionTimestamp"))
+        of_it = leaving_findings(observed, now) if ending else pod_findings(pod, observed, now)
+        found = min(of_it, key=lambda one: SEVERITY.index(one.reason), default=None)
         is_cause = found is not None and cause is not None and _same(found, cause)
         on_node = is_cause and found is not None and found.culprit == Culprit("Node", node_name(pod))
         yield Branch(
             "Pod",
             pod["metadata"]["name"],
-            "ready" if is_pod_ready(pod) else str((pod.get("status") or {}).get("phase") or "Pending"),
+            _pod_state(pod),
             None if on_node else found,
             is_cause and not on_node,
             tuple(_node(pod, observed, found if on_node else None)),
         )
+
+
+def _pod_state(pod: Object) -> str:
+    if pod["metadata"].get("deletionTimestamp"):
+        return "ending"
+    return "ready" if is_pod_ready(pod) else str((pod.get("status") or {}).get("phase") or "Pending")
 
 
 def _same(one: Finding, other: Finding) -> bool:

@@ -8,6 +8,7 @@ What is matched here are the words of Kubernetes itself: the kubelet's (`pkg/kub
 from dataclasses import replace
 
 from berth_operator.plan.diagnosis.creation import creation_failures
+from berth_operator.plan.diagnosis.leaving import leaving_findings
 from berth_operator.plan.diagnosis.pods import pod_findings
 from berth_operator.plan.diagnosis.rollout import rollout_state
 from berth_operator.plan.observed import Observed, has_ended, is_pod_ready, node_name
@@ -18,7 +19,7 @@ __all__ = ["diagnose", "findings", "unplaced"]
 UNPLACED = frozenset(
     SEVERITY[SEVERITY.index(Reason.QUOTA_EXCEEDED) : SEVERITY.index(Reason.SECRET_MISSING)]
     + SEVERITY[SEVERITY.index(Reason.ROLLOUT_BLOCKED) : SEVERITY.index(Reason.NODE_LOST)]
-    + (Reason.VOLUME_UNAVAILABLE, Reason.POD_REJECTED, Reason.POD_EVICTED)
+    + (Reason.VOLUME_UNAVAILABLE, Reason.NODE_LOST, Reason.POD_STUCK, Reason.POD_REJECTED, Reason.POD_EVICTED)
 )
 """Reasons for which a pod has no node."""
 
@@ -42,6 +43,7 @@ def findings(observed: Observed, now: str = "") -> list[Finding]:
     found = [
         *creation_failures(observed),
         *(one for pod in observed.current_pods for one in pod_findings(pod, observed, now)),
+        *leaving_findings(observed, now),
         state,
     ]
     # Sorting is stable: of several pods with the same trouble, the first by name stays first.

@@ -112,4 +112,5 @@ def _holders(able: Sequence[Object] | None, observed: Observed) -> str:
 def _holder(pod: Object) -> str:
     namespace, workspace = pod["metadata"].get("namespace", "default"), labels(pod).get(LABEL_WORKSPACE)
     own = f"pod {namespace}/{pod['metadata']['name']}"
-    return f"{own} of Workspace {workspace}" if workspace else own
+    ends = ", which is ending," if pod["metadata"].get("deletionTimestamp") else ""
+    return f"{own} of Workspace {workspace}{ends}" if workspace else f"{own}{ends}"

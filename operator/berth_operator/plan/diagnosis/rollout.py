@@ -36,6 +36,14 @@ def rollout_state(observed: Observed) -> Finding | None:
         )
     if updated >= wanted and total == updated and available >= wanted:
         return None
+    if updated < wanted and (deployment.get("spec") or {}).get("paused"):
+        namespace = deployment["metadata"].get("namespace", "default")
+        return Finding(
+            Reason.ROLLOUT_PAUSED,
+            f"{culprit} is paused: what was changed since is not rolled out",
+            f"`kubectl rollout resume deployment -n {namespace} {culprit.name}`",
+            culprit,
+        )
     if total > updated:
         return Finding(
             Reason.ROLLING_OUT,
