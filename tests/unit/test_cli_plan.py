@@ -59,6 +59,25 @@ def test_manifests_alone_go_to_the_pipe(form: str, capsys: pytest.CaptureFixture
     assert [one["kind"] for one in objects] == ["Deployment", "Service"]
 
 
+def test_what_is_tried_though_it_does_not_fit_is_told_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = workspace(tmp_path, preset="phi-3-medium-4k-instruct")
+    raw = yaml.safe_load(path.read_text())
+    raw["resource"] = {"instanceType": "Standard_NC4as_T4_v3"}
+    path.write_text(yaml.safe_dump(raw))
+    assert main(["plan", "--offline", "-o", "json", str(path)]) == 1
+    refused = capsys.readouterr()
+    assert json.loads(refused.out)["items"] == []
+    assert "refused, DoesNotFit" in refused.err
+    raw["metadata"]["annotations"] = {"kaito.sh/bypass-resource-checks": "true"}
+    path.write_text(yaml.safe_dump(raw))
+    assert main(["plan", "--offline", str(path)]) == 0
+    said = capsys.readouterr().out
+    assert "does not fit Standard_NC4as_T4_v3: 1 x 16 GiB (T4)" in said
+    assert "it is tried all the same" in said
+
+
 def test_a_refusal_is_told_with_its_reason_and_exit_status(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -77,6 +96,17 @@ def test_a_config_map_of_the_same_file_is_judged(tmp_path: Path, capsys: pytest.
     )
     assert main(["plan", "--offline", str(workspace(tmp_path, config, config="cm"))]) == 1
     assert "did you mean max_beams" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("data", [None, [1], "words", {"other": "x"}])
+def test_a_config_map_without_its_key_is_told(
+    data: object, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = yaml.safe_dump(
+        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "cm"}, "data": data}
+    )
+    assert main(["plan", "--offline", str(workspace(tmp_path, config, config="cm"))]) == 1
+    assert "has no key inference_config.yaml" in capsys.readouterr().out
 
 
 def test_a_workspace_that_cannot_be_read_is_told_field_by_field(
