@@ -66,10 +66,15 @@ NOT_STORABLE = (
 """How an API server begins its refusal of an applied object that can never be stored; it answers 500 and not 400."""
 
 
-def _check_that_it_is_there(kubeconfig: str | None) -> None:
+def _check_that_there_is_one(kubeconfig: str | None) -> None:
     """The library takes a file that is not there for an empty one."""
-    if kubeconfig is not None and not Path(kubeconfig).is_file():
-        raise NoCluster(f"no usable kubeconfig: {kubeconfig} is no file")
+    default = str(Path("~/.kube/config").expanduser())
+    named = (
+        [kubeconfig] if kubeconfig is not None else os.environ.get("KUBECONFIG", default).split(os.pathsep)
+    )
+    if not any(Path(path).is_file() for path in named if path):
+        not_in_one = "" if kubeconfig is not None else " and not in a cluster"
+        raise NoCluster(f"no usable kubeconfig{not_in_one}: {os.pathsep.join(named)} is no file")
 
 
 _KINDS = {400: Refused, 403: Refused, 404: NotFound, 409: Conflict, 413: Refused, 422: Refused}
@@ -140,12 +145,12 @@ class KubeClient:
 
         Raises `NoCluster` where none of them is usable.
         """
-        _check_that_it_is_there(kubeconfig)
         configuration = Configuration()
         try:
             if kubeconfig is None and context is None and "KUBERNETES_SERVICE_HOST" in os.environ:
                 config.load_incluster_config(client_configuration=configuration)
             else:
+                _check_that_there_is_one(kubeconfig)
                 await config.load_kube_config(kubeconfig, context, configuration)
         except (
             config.ConfigException,
