@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -141,6 +143,13 @@ def test_what_cannot_be_done_is_one_line_and_exit_status_1(
     assert captured.out == ""
     assert captured.err.count("\n") == 1
     assert captured.err.startswith(message)
+
+
+def test_a_process_of_its_own_says_no_more_than_that_line() -> None:
+    command = [sys.executable, "-m", "berth_operator.cli", "logs", "x", "--kubeconfig", "/nowhere"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "berth logs: no usable kubeconfig: /nowhere is no file\n"
 
 
 def test_presets_are_listed_and_described(capsys: pytest.CaptureFixture[str]) -> None:
