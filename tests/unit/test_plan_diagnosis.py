@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -344,7 +345,11 @@ CASES: list[tuple[str, Observed, Reason, tuple[str, ...]]] = [
         "no scheduler looks at the pod",
         observed(unseen(spec={"schedulerName": "batch"})),
         Reason.UNSCHEDULABLE,
-        ('no scheduler has looked at pod "ws-new-1" for 5 min', 'called "batch"', "schedulerName"),
+        (
+            'no scheduler has looked at pod "ws-new-1" of 2026-01-01T09:55:00Z',
+            'called "batch"',
+            "schedulerName",
+        ),
     ),
     (
         "every GPU is taken, and others hold them",
@@ -1171,7 +1176,7 @@ CASES: list[tuple[str, Observed, Reason, tuple[str, ...]]] = [
         Reason.NODE_LOST,
         (
             'node "n1" is not ready',
-            "should have gone 10 min ago",
+            "should have gone at 2026-01-01T09:50:00Z",
             "kubectl delete pod -n ns ws-old-1 --grace-period=0",
         ),
     ),
@@ -1366,6 +1371,22 @@ def test_a_paused_deployment_whose_pods_crash_is_not_to_blame() -> None:
     found = diagnose(observed(pod(containerStatuses=[crashed(1)]), deployment=paused()), NOW)
     assert found is not None
     assert found.reason is Reason.CRASH_LOOP
+
+
+LATER = "2026-01-02T10:00:00Z"
+
+
+@pytest.mark.parametrize(
+    "seen", [pytest.param(case[1], id=case[0]) for case in CASES if case[2] not in UNDER_WAY]
+)
+def test_what_stays_wrong_is_told_in_the_same_words_a_day_later(seen: Observed) -> None:
+    def told(now: str) -> str:
+        found = diagnose(seen, now)
+        assert found is not None
+        # What a container does that runs again is told with its time, as any start is.
+        return re.sub(r"; now .+? \(.+?\)", "", found.message)
+
+    assert told(NOW) == told(LATER)
 
 
 def test_a_node_that_has_joined_a_moment_ago_is_not_taken_for_lost() -> None:

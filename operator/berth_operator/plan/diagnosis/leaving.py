@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from berth_operator.plan import nodes
-from berth_operator.plan.clock import seconds_between, span
+from berth_operator.plan.clock import seconds_between
 from berth_operator.plan.observed import Object, Observed, has_ended, node_name
 from berth_operator.plan.reasons import Culprit, Finding, Reason
 
@@ -32,13 +32,14 @@ def leaving_findings(observed: Observed, now: str) -> Iterator[Finding]:
             Culprit("Pod", name),
         )
     else:
-        yield _stuck(pod, overdue, observed)
+        yield _stuck(pod, observed)
 
 
-def _stuck(pod: Object, overdue: float, observed: Observed) -> Finding:
+def _stuck(pod: Object, observed: Observed) -> Finding:
     meta, node = pod["metadata"], observed.node_of(pod)
     name, where = str(meta["name"]), node_name(pod)
-    what = f'pod "{name}" should have gone {span(overdue)} ago, and a new one starts only then'
+    # The moment and not how long ago: a status that says so is not written again every minute.
+    what = f'pod "{name}" should have gone at {meta["deletionTimestamp"]}, and a new one starts only then'
     force = f"`kubectl delete pod -n {meta.get('namespace', 'default')} {name} --grace-period=0 --force`"
     if meta.get("finalizers"):
         return Finding(

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from berth_operator.plan import node_affinity, nodes
-from berth_operator.plan.clock import seconds_between, span
+from berth_operator.plan.clock import seconds_between
 from berth_operator.plan.diagnosis.claims import claim_finding
 from berth_operator.plan.diagnosis.closed_nodes import closed_finding
 from berth_operator.plan.diagnosis.gpus import gpu_finding
@@ -78,16 +78,14 @@ def scheduling_finding(pod: Object, message: str, observed: Observed) -> Finding
 
 def unseen_finding(pod: Object, now: str) -> Iterator[Finding]:
     """Yield that no scheduler has a word for a pod, once that has lasted longer than any scheduler takes."""
-    age = seconds_between(pod["metadata"].get("creationTimestamp"), now)
+    name, made = pod["metadata"]["name"], pod["metadata"].get("creationTimestamp")
+    age = seconds_between(made, now)
     if age is None or age < UNSEEN_SECONDS:
         return
-    name, scheduler = (
-        pod["metadata"]["name"],
-        (pod.get("spec") or {}).get("schedulerName") or "default-scheduler",
-    )
+    scheduler = (pod.get("spec") or {}).get("schedulerName") or "default-scheduler"
     yield Finding(
         Reason.UNSCHEDULABLE,
-        f'no scheduler has looked at pod "{name}" for {span(age)}; it waits for the one called "{scheduler}"',
+        f'no scheduler has looked at pod "{name}" of {made}; it waits for the one called "{scheduler}"',
         "see that this scheduler runs (`kubectl get pods -n kube-system`), or correct schedulerName in a template",
         Culprit("Pod", name),
         cause="unseen",
