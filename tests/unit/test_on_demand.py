@@ -66,6 +66,9 @@ async def test_a_pod_that_has_only_just_been_made_is_given_a_moment() -> None:
         pytest.param(observed(pod(ready=True)), id="a pod that serves"),
         pytest.param(observed(pod(containerStatuses=[runs()])), id="a server that starts"),
         pytest.param(observed(), id="no pod"),
+        pytest.param(
+            observed(pod(phase="Failed", reason="NodeAffinity")), id="a pod that its node turned away"
+        ),
     ],
 )
 async def test_nothing_is_read_where_nothing_is_asked(calm: Any) -> None:

@@ -1,7 +1,7 @@
 """A Workspace and everything under it as a tree, each with how it is, the first cause marked: `berth explain`."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from berth_operator.plan import nodes
 from berth_operator.plan.diagnosis import findings
@@ -40,7 +40,7 @@ class Explanation:
 
 def explain(workspace: Object, observed: Observed, now: str) -> Explanation:
     """Explain a Workspace as it stands in the cluster. Pure; `now` is an RFC 3339 time."""
-    ready = _ready(workspace)
+    ready, unseen = _ready(workspace), _unseen(workspace)
     refused = next((reason for reason in REFUSALS if reason == ready.get("reason")), None)
     if refused is not None:
         # What the operator refused it knows best: it has read the presets and the ConfigMap.
@@ -52,6 +52,9 @@ def explain(workspace: Object, observed: Observed, now: str) -> Explanation:
         )
     else:
         cause = next(iter(findings(observed, now)), None)
+        if cause is not None and not unseen and cause.reason == ready.get("reason") == Reason.STARTING:
+            # The operator asks the servers how far they are.
+            cause = replace(cause, what=str(ready.get("message") or cause.what))
     marked = cause if cause is not None and (refused is not None or cause.reason not in UNDER_WAY) else None
     status = workspace.get("status") or {}
     state = f"{status.get('state') or 'not looked at yet'}"
@@ -63,7 +66,7 @@ def explain(workspace: Object, observed: Observed, now: str) -> Explanation:
         refused is not None,
         tuple(_deployment(observed, marked, now)),
     )
-    return Explanation(tree, cause, _unseen(workspace))
+    return Explanation(tree, cause, unseen)
 
 
 def _unseen(workspace: Object) -> str:
