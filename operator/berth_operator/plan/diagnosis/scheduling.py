@@ -158,6 +158,7 @@ def _shortage(
         if most < wanted:
             remedy = "add a larger node, or choose a smaller preset: emptying these would not be enough"
     asks = nodes.amount(resource, wanted)
-    if (blocked := blocked_by_itself(name, resource, wanted, asks, large or None, observed)) is not None:
+    able = None if matching is None else large
+    if (blocked := blocked_by_itself(name, resource, wanted, asks, able, observed)) is not None:
         return blocked
     return Finding(reason, f"{head}: no node has {asks} free{has}", remedy, Culprit("Pod", name))
