@@ -80,15 +80,22 @@ def test_what_the_operator_refused_lies_in_the_workspace_itself() -> None:
     assert found.cause.message == "there is no preset"
 
 
-def test_how_far_a_start_is_is_told_as_the_operator_has_it() -> None:
-    said = 'pod "ws-new-1" is starting: downloading the weights: 42 %'
-    starting = observed(pod(containerStatuses=[runs()]))
-    told = explain(workspace("Starting", said), starting, NOW).cause
-    assert told is not None
-    assert told.message == said
-    crashing = explain(workspace("Starting", said), observed(pod(containerStatuses=[crashed(1)])), NOW).cause
-    assert crashing is not None
-    assert "keeps ending" in crashing.message, "what is there counts, where it is worse"
+@pytest.mark.parametrize(
+    ("phase", "seen", "said"),
+    [
+        pytest.param("Downloading", runs(), "downloading: 42 %", id="what the server says"),
+        pytest.param("Pulling", runs(), "its model is loading", id="what is seen by now is newer"),
+        pytest.param("Downloading", crashed(1), "keeps ending", id="what is seen by now is worse"),
+    ],
+)
+def test_how_far_a_start_is_is_told_as_the_operator_has_it(
+    phase: str, seen: dict[str, Any], said: str
+) -> None:
+    raw = workspace("Starting", "downloading: 42 %")
+    raw["status"]["progress"] = {"phase": phase}
+    cause = explain(raw, observed(pod(containerStatuses=[seen])), NOW).cause
+    assert cause is not None
+    assert said in cause.message
 
 
 @pytest.mark.parametrize(

@@ -8,10 +8,14 @@ from berth_operator.plan.diagnosis import findings
 from berth_operator.plan.diagnosis.leaving import leaving_findings
 from berth_operator.plan.diagnosis.pods import pod_findings
 from berth_operator.plan.observed import REVISION, Object, Observed, annotations, is_pod_ready, node_name
+from berth_operator.plan.progress import PHASES
 from berth_operator.plan.reasons import SEVERITY, UNDER_WAY, Culprit, Finding, Reason
 
 REFUSALS = frozenset(SEVERITY[: SEVERITY.index(Reason.ROLLOUT_PAUSED)])
 """Reasons that lie in the Workspace itself."""
+
+TOLD_BY_SERVERS = frozenset(name for name, _ in PHASES.values())
+"""Phases of `status.progress` of which a server says how far it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +44,7 @@ class Explanation:
 
 def explain(workspace: Object, observed: Observed, now: str) -> Explanation:
     """Explain a Workspace as it stands in the cluster. Pure; `now` is an RFC 3339 time."""
-    ready, unseen = _ready(workspace), _unseen(workspace)
+    ready = _ready(workspace)
     refused = next((reason for reason in REFUSALS if reason == ready.get("reason")), None)
     if refused is not None:
         # What the operator refused it knows best: it has read the presets and the ConfigMap.
@@ -52,7 +56,8 @@ def explain(workspace: Object, observed: Observed, now: str) -> Explanation:
         )
     else:
         cause = next(iter(findings(observed, now)), None)
-        if cause is not None and not unseen and cause.reason == ready.get("reason") == Reason.STARTING:
+        of_server = ((workspace.get("status") or {}).get("progress") or {}).get("phase") in TOLD_BY_SERVERS
+        if cause is not None and of_server and cause.reason == ready.get("reason") == Reason.STARTING:
             # The operator asks the servers how far they are.
             cause = replace(cause, what=str(ready.get("message") or cause.what))
     marked = cause if cause is not None and (refused is not None or cause.reason not in UNDER_WAY) else None
@@ -66,7 +71,7 @@ def explain(workspace: Object, observed: Observed, now: str) -> Explanation:
         refused is not None,
         tuple(_deployment(observed, marked, now)),
     )
-    return Explanation(tree, cause, unseen)
+    return Explanation(tree, cause, _unseen(workspace))
 
 
 def _unseen(workspace: Object) -> str:
