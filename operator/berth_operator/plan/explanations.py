@@ -79,12 +79,15 @@ EXPLANATIONS: Final[dict[Reason, Explanation]] = {
     ),
     Reason.ADMISSION_REFUSED: Explanation(
         "An admission policy refuses the pods.",
-        "Pod security, a ValidatingAdmissionPolicy, a webhook or a limit range; the message has its words.",
-        "Change the policy, or the part of the Workspace that it objects to.",
+        "Pod security, a ValidatingAdmissionPolicy, a webhook, a limit range, or a quota of limits that the pods do "
+        "not name; the message has its words.",
+        "Change the policy, or the part of the Workspace that it objects to. For such a quota, give the namespace a "
+        "LimitRange with defaults.",
     ),
     Reason.POD_CREATION_FAILED: Explanation(
         "The ReplicaSet cannot create its pods, for another reason.",
-        "The message has the API server's words.",
+        "A service account that does not exist, a webhook that does not answer; the message has the API server's "
+        "words.",
         "Do what they ask for, and look at the namespace's policies.",
     ),
     Reason.SECRET_MISSING: Explanation(
@@ -110,8 +113,10 @@ EXPLANATIONS: Final[dict[Reason, Explanation]] = {
     ),
     Reason.IMAGE_NOT_FOUND: Explanation(
         "The registry does not have the image.",
-        "A slip in its name or tag, an image that was never pushed, or a registry that hides what you may not see.",
-        "Correct the name, or push the image. For a private registry, name an image pull secret.",
+        "A slip in its name or tag, an image that was never pushed, or only for other processors, or a registry that "
+        "hides what you may not see.",
+        "Correct the name, or push the image, for the nodes' processor. For a private registry, name an image pull "
+        "secret.",
     ),
     Reason.IMAGE_ACCESS_DENIED: Explanation(
         "The registry refuses to hand out the image.",
@@ -140,7 +145,8 @@ EXPLANATIONS: Final[dict[Reason, Explanation]] = {
     ),
     Reason.DEVICE_PLUGIN_MISSING: Explanation(
         "A node has GPUs but offers none to pods.",
-        "NVIDIA's device plugin does not run there, or its driver is not installed or not ready.",
+        "NVIDIA's device plugin does not run there, its driver is not installed or not ready, or the GPUs are not "
+        "healthy.",
         "Install the GPU operator or the device plugin; see its DaemonSet's pods on that node.",
     ),
     Reason.INSUFFICIENT_GPUS: Explanation(
@@ -151,8 +157,8 @@ EXPLANATIONS: Final[dict[Reason, Explanation]] = {
     ),
     Reason.NO_FREE_GPU: Explanation(
         "There are enough GPUs, and all are taken.",
-        "Other pods hold them; the message names them.",
-        "Free one, add a node, or lower `resource.count`.",
+        "Other pods hold them; the message names them, and nodes with GPUs that take no pods.",
+        "Free one, open such a node, add one, or lower `resource.count`.",
     ),
     Reason.INSUFFICIENT_MEMORY: Explanation(
         "No matching node has enough free memory.",
@@ -176,12 +182,12 @@ EXPLANATIONS: Final[dict[Reason, Explanation]] = {
     ),
     Reason.NODES_NOT_READY: Explanation(
         "The nodes that match take no pods at present.",
-        "They are cordoned, or not ready.",
+        "They are cordoned, not ready, or short of memory, disk or processes.",
         "`kubectl uncordon NODE`, or see `kubectl describe node`.",
     ),
     Reason.UNSCHEDULABLE: Explanation(
-        "The scheduler finds no node, for another reason.",
-        "The message has the scheduler's words.",
+        "The scheduler finds no node, for another reason, or no scheduler looks at the pod.",
+        "The message has the scheduler's words, or the name of the scheduler that is waited for.",
         "Put right what they name.",
     ),
     Reason.ROLLOUT_BLOCKED: Explanation(
