@@ -279,8 +279,8 @@ CASES: list[tuple[str, Observed, Reason, tuple[str, ...]]] = [
                 containerStatuses=[
                     waits(
                         "ErrImagePull",
-                        'failed to pull and unpack image "registry.example/not-found/denied:429": '
-                        "dial tcp 10.0.0.1:443: i/o timeout",
+                        'failed to resolve reference "registry.example/not-found/denied:429": failed to do request: '
+                        'Head "https://registry.example/v2/not-found/denied/manifests/429": dial tcp: i/o timeout',
                         image="registry.example/not-found/denied:429",
                     )
                 ]

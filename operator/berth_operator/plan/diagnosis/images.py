@@ -23,6 +23,7 @@ DENIED = re.compile(
     r"\b40[13]\b|unauthorized|denied|authentication required|authorization failed|no basic auth credentials",
     re.IGNORECASE,
 )
+ADDRESS = re.compile(r"https?://\S+")
 OTHER_PROCESSOR = re.compile(r"no match for platform|no matching manifest for", re.IGNORECASE)
 NOT_FOUND = re.compile(
     r"not found|manifest unknown|name unknown|does not exist|\b404\b|notfound", re.IGNORECASE
@@ -35,8 +36,8 @@ def image_finding(what: str, container: Object, events: tuple[Object, ...]) -> F
     image = str(container.get("image"))
     text = _words(str(waiting.get("message") or ""), events)
     culprit, said = Culprit("Image", image), f" ({clipped(text)})" if text else f" ({waiting.get('reason')})"
-    # Its name may hold any word, and its tag any number.
-    about = text.replace(image, "")
+    # Its name may hold any word, and its tag any number; so may the address that it was asked for at.
+    about = ADDRESS.sub("", text.replace(image, ""))
     lacks = missing_pull_secrets(events)
     if RATE_LIMITED.search(about):
         return Finding(
