@@ -35,7 +35,10 @@ def gpu_finding(
         if not able:
             return _no_such_node(head, culprit, asks, matching)
         # Nodes that never have enough GPUs are counted, too; where these are all, GPUs are not what lacks.
-        unfit = sum(not nodes.is_closed(node, spec) for node in matching if node not in able)
+        unfit = sum(
+            nodes.allocatable(node, GPU_RESOURCE) < wanted and not nodes.is_closed(node, spec)
+            for node in matching
+        )
         said = f"Insufficient {GPU_RESOURCE}"
         lacks_others = counted.get(said, 0) <= unfit
         still_open = [node for node in able if not nodes.is_closed(node, spec)]
