@@ -342,8 +342,10 @@ async def test_a_pod_that_has_to_go_first_is_named_while_it_ends(
     recreate = {"metadata": {"annotations": {"berth.dev/rollout": "recreate"}}}
     await cluster.edit(WORKSPACES, name, {**recreate, **TOKEN})
     # No kubelet ends it here.
-    message = await told(cluster, name, "Deploying")
-    assert f'pod "{old}" is ending; a new one starts once it has gone' in message
+    said = f'pod "{old}" is ending; a new one starts once it has gone'
+    await eventually(
+        lambda: cluster.workspace(name), lambda item: said in condition(item)["message"], said, PATIENCE
+    )
     await nodes.serve(name)
     await cluster.reported(name, "Serving")
 
