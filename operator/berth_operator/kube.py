@@ -7,6 +7,7 @@ aside, because server-side apply wants exactly the fields that were meant and no
 import json
 import os
 from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import quote
@@ -63,6 +64,18 @@ NOT_STORABLE = (
     "etcdserver: request is too large",
 )
 """How an API server begins its refusal of an applied object that can never be stored; it answers 500 and not 400."""
+
+
+def _check_that_there_is_one(kubeconfig: str | None) -> None:
+    """The library takes a file that is not there for an empty one."""
+    default = str(Path("~/.kube/config").expanduser())
+    named = (
+        [kubeconfig] if kubeconfig is not None else os.environ.get("KUBECONFIG", default).split(os.pathsep)
+    )
+    if not any(Path(path).is_file() for path in named if path):
+        not_in_one = "" if kubeconfig is not None else " and not in a cluster"
+        raise NoCluster(f"no usable kubeconfig{not_in_one}: {os.pathsep.join(named)} is no file")
+
 
 _KINDS = {400: Refused, 403: Refused, 404: NotFound, 409: Conflict, 413: Refused, 422: Refused}
 
@@ -137,6 +150,7 @@ class KubeClient:
             if kubeconfig is None and context is None and "KUBERNETES_SERVICE_HOST" in os.environ:
                 config.load_incluster_config(client_configuration=configuration)
             else:
+                _check_that_there_is_one(kubeconfig)
                 await config.load_kube_config(kubeconfig, context, configuration)
         except (
             config.ConfigException,

@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import Any
 
 import pytest
-from aiohttp import web
 
 from berth_operator.cli import kubectl_main, main
-from berth_operator.cluster_cache import PODS, WORKSPACES
-from berth_operator.kube import Object
+from berth_operator.cluster_cache import PODS
 from control_plane.cluster import Cluster
+from control_plane.model_server import report, server
 from control_plane.planes import ControlPlane
 
 
@@ -25,64 +20,6 @@ def options(control_plane: ControlPlane, namespace: str) -> list[str]:
 
 async def run(*arguments: str, kubectl: bool = False) -> int:
     return await asyncio.to_thread(kubectl_main if kubectl else main, list(arguments))
-
-
-async def report(cluster: Cluster, name: str, ready: bool, message: str, endpoint: str = "") -> Object:
-    """Say of a Workspace what its operator would."""
-    await cluster.create_workspace(name)
-    condition = {
-        "type": "Ready",
-        "status": str(ready),
-        "reason": "Serving" if ready else "UnknownPreset",
-        "message": message,
-        "lastTransitionTime": "2026-01-01T00:00:00Z",
-    }
-    status = {"conditions": [condition], "endpoint": endpoint, "observedGeneration": 1}
-    return await cluster.edit(WORKSPACES, name, {"status": status}, "status")
-
-
-@asynccontextmanager
-async def server(*, openai: bool, key: str | None = None) -> AsyncIterator[tuple[str, list[Object]]]:
-    """A model that answers, in the manner of `openai` or with /chat alone, and what it was asked."""
-    asked: list[Object] = []
-
-    async def health(_: web.Request) -> web.Response:
-        return web.json_response({"status": "Healthy"})
-
-    async def chat(request: web.Request) -> web.Response:
-        asked.append(await request.json())
-        return web.json_response({"Result": " Hello there. "})
-
-    async def completions(request: web.Request) -> web.StreamResponse:
-        asked.append(await request.json())
-        response = web.StreamResponse()
-        await response.prepare(request)
-        for piece in ("Hel", "lo", " there."):
-            await response.write(
-                f"data: {json.dumps({'choices': [{'delta': {'content': piece}}]})}\n\n".encode()
-            )
-        await response.write(b"data: [DONE]\n\n")
-        return response
-
-    @web.middleware
-    async def locked(request: web.Request, handler: Any) -> Any:
-        if key and request.path != "/health" and request.headers.get("Authorization") != f"Bearer {key}":
-            return web.json_response({"code": "unauthorized"}, status=401)
-        return await handler(request)
-
-    app = web.Application(middlewares=[locked])
-    app.router.add_get("/health", health)
-    app.router.add_post("/chat", chat)
-    if openai:
-        app.router.add_post("/v1/chat/completions", completions)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    try:
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}", asked
-    finally:
-        await runner.cleanup()
 
 
 @pytest.mark.parametrize("openai", [True, False], ids=["streamed", "by /chat alone"])
@@ -147,8 +84,13 @@ async def test_a_workspace_that_nobody_has_looked_at_is_told_so(
     cluster: Cluster, name: str, options: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     await cluster.create_workspace(name)
-    assert await run("explain", name, *options) == 0
-    assert "not looked at yet" in capsys.readouterr().out
+    assert await run("explain", name, *options) == 1
+    said = capsys.readouterr().out
+    assert "not looked at yet" in said
+    assert (
+        "Note   no operator has looked at this Workspace; see that it runs (kubectl get deploy,pods -A"
+        in said
+    )
     assert await run("logs", name, *options) == 1
     assert "has no pods" in capsys.readouterr().err
 
@@ -165,7 +107,7 @@ async def test_a_container_that_no_pod_has_is_told_with_those_there_are(
     await cluster.create(PODS, {"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": containers})
     assert await run("logs", name, "-c", "vlm", *options) == 1
     said = capsys.readouterr().err
-    assert said == f'berth logs: pod "{name}" has no container "vlm"; there are: inference, vllm\n'
+    assert said == 'berth logs: no pod has a container "vlm"; there are: inference, vllm\n'
 
 
 @pytest.mark.parametrize("command", ["explain", "chat", "logs"])

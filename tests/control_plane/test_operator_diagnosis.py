@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from berth_operator.cluster_cache import EVENTS, NODES, PODS
+from berth_operator.cluster_cache import DEPLOYMENTS, EVENTS, NODES, PODS, WORKSPACES
 from berth_operator.kube import Object, Resource
 from control_plane.cluster import Cluster, condition, eventually
 from control_plane.fake_nodes import FakeNodes
@@ -21,6 +21,9 @@ from control_plane.planes import ControlPlane
 
 QUOTAS = Resource("v1", "resourcequotas")
 NO_GPU = "0/1 nodes are available: 1 Insufficient nvidia.com/gpu."
+TOKEN = {"inference": {"preset": {"presetOptions": {"modelAccessSecret": "hub"}}}}
+"""An edit that gives new pods to a Deployment."""
+
 PATIENCE = 45.0
 """Events of pods have no watch: a Workspace that does not serve is looked at every 20 s."""
 
@@ -96,10 +99,16 @@ async def gpu_node(cluster: Cluster, labels: dict[str, str], gpus: str = "1") ->
     status = {"capacity": room, "allocatable": room, "conditions": [ready]}
     path = NODES.path(name=name, subresource="status")
     await cluster._request("PATCH", path, None, {"status": status}, "application/merge-patch+json")
+    # Every node begins as tainted; a controller that does not run here takes that away once it is ready.
+    await change_node(cluster, name, {"spec": {"taints": None}})
     try:
         yield name
     finally:
         await cluster._request("DELETE", NODES.path(name=name))
+
+
+async def change_node(cluster: Cluster, name: str, change: Object) -> None:
+    await cluster._request("PATCH", NODES.path(name=name), None, change, "application/merge-patch+json")
 
 
 async def test_who_holds_the_gpu_is_named_and_a_free_one_clears_it(
@@ -141,6 +150,55 @@ async def test_who_holds_the_gpu_is_named_and_a_free_one_clears_it(
         )
 
 
+async def test_a_gpu_that_is_free_on_a_cordoned_node_is_not_told_as_held(
+    cluster: Cluster, nodes: FakeNodes, name: str
+) -> None:
+    labels = {"berth.dev/test-node": name}
+    async with gpu_node(cluster, labels) as node, gpu_node(cluster, labels, gpus="0"):
+        await change_node(cluster, node, {"spec": {"unschedulable": True}})
+        await cluster.create_workspace(name)
+        pod = await one_pod(cluster, nodes, name)
+        words = (
+            "0/2 nodes are available: 1 Insufficient nvidia.com/gpu, 1 node(s) were unschedulable. preemption: 0/2 "
+            "nodes are available: 1 No preemption victims found, 1 Preemption is not helpful for scheduling."
+        )
+        await say(cluster, pod, conditions=unschedulable(words))
+        message = await told(cluster, name, "NodesNotReady")
+        assert f'node "{node}" is cordoned; `kubectl uncordon {node}`' in message
+
+
+async def test_a_pod_that_its_node_turned_away_is_no_pod_that_starts(
+    cluster: Cluster, nodes: FakeNodes, name: str
+) -> None:
+    await cluster.create_workspace(name)
+    pod = await one_pod(cluster, nodes, name)
+    await bind(cluster, pod)
+    await eventually(
+        lambda: cluster.workspace(name),
+        lambda item: item["status"]["workerNodes"] == ["berth-test-node"],
+        "the node that the pod was given",
+    )
+    turned_away = pod["metadata"]["name"]
+    await say(
+        cluster,
+        pod,
+        phase="Failed",
+        reason="UnexpectedAdmissionError",
+        message="Pod was rejected: Allocate failed due to requested number of devices unavailable for nvidia.com/gpu. "
+        "Requested: 1, Available: 0, which is unexpected",
+    )
+    # Another is made at once, and has no node yet.
+    await one_pod(cluster, nodes, name, lambda other: other["metadata"]["name"] != turned_away)
+    seen = await eventually(
+        lambda: cluster.workspace(name),
+        lambda item: item["status"]["workerNodes"] == [],
+        "a pod that has ended runs nowhere",
+    )
+    assert condition(seen, "ResourceReady")["status"] == "False"
+    await nodes.serve(name)
+    await cluster.reported(name, "Serving")
+
+
 async def test_a_model_that_does_not_fit_makes_no_pod_unless_somebody_insists(
     cluster: Cluster, name: str
 ) -> None:
@@ -154,7 +212,7 @@ async def test_a_model_that_does_not_fit_makes_no_pod_unless_somebody_insists(
         assert f'the largest matching node "{node}" has 1 x 4 GiB' in message
         assert await cluster.deployment(name) is None
         insist = {"metadata": {"annotations": {"kaito.sh/bypass-resource-checks": "true"}}}
-        await cluster.edit(Resource("kaito.sh/v1beta1", "workspaces"), name, insist)
+        await cluster.edit(WORKSPACES, name, insist)
         await cluster.deployed(name)
         warnings = await eventually(
             lambda: cluster.events(name),
@@ -237,7 +295,7 @@ async def test_a_quota_is_named_and_raising_it_clears_it(
     finally:
         await cluster.delete(QUOTAS, f"{name}-q")
     # The ReplicaSet tries again by itself, later and later; an edit makes it at once.
-    await cluster.edit(Resource("kaito.sh/v1beta1", "workspaces"), name, {"resource": {"count": 2}})
+    await cluster.edit(WORKSPACES, name, {"resource": {"count": 2}})
     await nodes.serve(name)
     await cluster.reported(name, "Serving")
 
@@ -251,13 +309,45 @@ async def test_a_rollout_that_waits_for_its_own_gpu_is_told_and_the_old_pod_goes
         await nodes.serve(name)
         await cluster.reported(name, "Serving")
         old = (await nodes.pods(name))[0]["metadata"]["name"]
-        options = {"inference": {"preset": {"presetOptions": {"modelAccessSecret": "hub"}}}}
-        await cluster.edit(Resource("kaito.sh/v1beta1", "workspaces"), name, options)
+        await cluster.edit(WORKSPACES, name, TOKEN)
         new = await one_pod(cluster, nodes, name, lambda pod: pod["metadata"]["name"] != old)
         await say(cluster, new, conditions=unschedulable(NO_GPU))
         message = await told(cluster, name, "RolloutBlocked")
         assert f'pod "{old}"' in message
         assert "berth.dev/rollout: recreate" in message
+
+
+async def test_a_paused_deployment_is_told_and_resuming_it_clears_it(
+    cluster: Cluster, nodes: FakeNodes, name: str
+) -> None:
+    await cluster.create_workspace(name)
+    await nodes.serve(name)
+    await cluster.reported(name, "Serving")
+    await cluster.edit(DEPLOYMENTS, name, {"spec": {"paused": True}})
+    await cluster.edit(WORKSPACES, name, TOKEN)
+    message = await told(cluster, name, "RolloutPaused")
+    assert f"kubectl rollout resume deployment -n {cluster.namespace} {name}" in message
+    await cluster.edit(DEPLOYMENTS, name, {"spec": {"paused": None}})
+    await nodes.serve(name)
+    await cluster.reported(name, "Serving")
+
+
+async def test_a_pod_that_has_to_go_first_is_named_while_it_ends(
+    cluster: Cluster, nodes: FakeNodes, name: str
+) -> None:
+    await cluster.create_workspace(name)
+    await nodes.serve(name)
+    await cluster.reported(name, "Serving")
+    old = (await nodes.pods(name))[0]["metadata"]["name"]
+    recreate = {"metadata": {"annotations": {"berth.dev/rollout": "recreate"}}}
+    await cluster.edit(WORKSPACES, name, {**recreate, **TOKEN})
+    # No kubelet ends it here.
+    said = f'pod "{old}" is ending; a new one starts once it has gone'
+    await eventually(
+        lambda: cluster.workspace(name), lambda item: said in condition(item)["message"], said, PATIENCE
+    )
+    await nodes.serve(name)
+    await cluster.reported(name, "Serving")
 
 
 async def test_progress_is_what_the_server_says_of_it(cluster: Cluster, nodes: FakeNodes, name: str) -> None:

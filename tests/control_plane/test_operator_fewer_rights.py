@@ -87,4 +87,4 @@ async def test_it_says_what_it_may_not_see(
     await cluster.edit(PODS, str(pod), {"status": {"conditions": [said]}}, "status")
     seen = await cluster.reported(name, "NoFreeGPU")
     # Its own namespace it may read: the pod that serves holds a GPU, and is named.
-    assert f"Workspace {cluster.namespace}/{name} holds 1" in condition(seen)["message"]
+    assert f"of Workspace {name} holds 1" in condition(seen)["message"]

@@ -30,7 +30,9 @@ def test_without_a_cluster_it_ends_with_one_line_that_says_so(content: str | Non
     )
     assert result.returncode == 1
     assert "Traceback" not in result.stderr
-    assert result.stderr.splitlines()[-1].startswith("berth_operator: no usable kubeconfig")
+    last = result.stderr.splitlines()[-1]
+    assert last.startswith("berth_operator: no usable kubeconfig and not in a cluster: ")
+    assert (f"{kubeconfig} is no file" in last) is (content is None)
 
 
 def test_a_stop_while_it_still_waits_for_the_api_server_is_no_failure(tmp_path: Path) -> None:

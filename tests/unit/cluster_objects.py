@@ -106,6 +106,8 @@ def node(
     taints: list[dict[str, str]] | None = None,
     conditions: dict[str, str] | None = None,
     provider: str = "",
+    cordoned: bool = False,
+    capacity: dict[str, str] | None = None,
     **allocatable: str,
 ) -> dict[str, Any]:
     offered = {"cpu": "8", "memory": "32Gi", "ephemeral-storage": "100Gi", **allocatable}
@@ -114,9 +116,14 @@ def node(
     held = {"Ready": "True", **(conditions or {})}
     return {
         "metadata": {"name": name, "labels": labels or {}},
-        "spec": {"taints": taints or [], **({"providerID": provider} if provider else {})},
+        "spec": {
+            "taints": taints or [],
+            **({"providerID": provider} if provider else {}),
+            **({"unschedulable": True} if cordoned else {}),
+        },
         "status": {
             "allocatable": offered,
+            "capacity": {**offered, **(capacity or {})},
             "conditions": [{"type": kind, "status": value} for kind, value in held.items()],
         },
     }

@@ -1,5 +1,6 @@
 """The `berth` command: what it takes, and one line for what it cannot do."""
 
+import io
 import socket
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from berth_local.operator_process import RESTART, operator_environment
 from berth_local.tables import render
 from berth_operator.cli import main
 from berth_operator.cli.demo import Progress, example
+from berth_operator.cli.terminal import BOLD, RED, styled
 
 
 @pytest.mark.parametrize(
@@ -126,3 +128,30 @@ def test_a_port_that_is_taken_is_told_in_one_line(capsys: pytest.CaptureFixture[
     captured = capsys.readouterr()
     assert captured.out == ""
     assert captured.err == f"berth local: cannot start with port {port}: Address already in use\n"
+
+
+class Terminal(io.StringIO):
+    def __init__(self, *, is_one: bool) -> None:
+        super().__init__()
+        self._is_one = is_one
+
+    def isatty(self) -> bool:
+        return self._is_one
+
+
+@pytest.mark.parametrize(
+    ("is_one", "environment", "shown"),
+    [
+        pytest.param(True, {"TERM": "xterm"}, "\x1b[1;31mno\x1b[0m", id="a terminal"),
+        pytest.param(True, {"TERM": "dumb"}, "no", id="a terminal without abilities"),
+        pytest.param(True, {"TERM": "xterm", "NO_COLOR": "1"}, "no", id="somebody who wants none"),
+        pytest.param(False, {"TERM": "xterm"}, "no", id="a pipe"),
+    ],
+)
+def test_colours_are_for_terminals_that_show_them(
+    is_one: bool, environment: dict[str, str], shown: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert styled("no", BOLD, RED, stream=Terminal(is_one=is_one)) == shown

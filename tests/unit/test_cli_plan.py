@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -59,6 +61,25 @@ def test_manifests_alone_go_to_the_pipe(form: str, capsys: pytest.CaptureFixture
     assert [one["kind"] for one in objects] == ["Deployment", "Service"]
 
 
+def test_what_is_tried_though_it_does_not_fit_is_told_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = workspace(tmp_path, preset="phi-3-medium-4k-instruct")
+    raw = yaml.safe_load(path.read_text())
+    raw["resource"] = {"instanceType": "Standard_NC4as_T4_v3"}
+    path.write_text(yaml.safe_dump(raw))
+    assert main(["plan", "--offline", "-o", "json", str(path)]) == 1
+    refused = capsys.readouterr()
+    assert json.loads(refused.out)["items"] == []
+    assert "refused, DoesNotFit" in refused.err
+    raw["metadata"]["annotations"] = {"kaito.sh/bypass-resource-checks": "true"}
+    path.write_text(yaml.safe_dump(raw))
+    assert main(["plan", "--offline", str(path)]) == 0
+    said = capsys.readouterr().out
+    assert "does not fit Standard_NC4as_T4_v3: 1 x 16 GiB (T4)" in said
+    assert "it is tried all the same" in said
+
+
 def test_a_refusal_is_told_with_its_reason_and_exit_status(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -79,6 +100,17 @@ def test_a_config_map_of_the_same_file_is_judged(tmp_path: Path, capsys: pytest.
     assert "did you mean max_beams" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("data", [None, [1], "words", {"other": "x"}])
+def test_a_config_map_without_its_key_is_told(
+    data: object, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = yaml.safe_dump(
+        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "cm"}, "data": data}
+    )
+    assert main(["plan", "--offline", str(workspace(tmp_path, config, config="cm"))]) == 1
+    assert "has no key inference_config.yaml" in capsys.readouterr().out
+
+
 def test_a_workspace_that_cannot_be_read_is_told_field_by_field(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -95,9 +127,12 @@ def test_a_workspace_that_cannot_be_read_is_told_field_by_field(
     [
         (["plan", "--offline", "/nowhere.yaml"], "berth plan: /nowhere.yaml: No such file or directory"),
         (["presets", "phi3"], 'berth presets: there is no preset "phi3"; did you mean phi-3-'),
-        (["explain", "x", "--kubeconfig", "/nowhere"], "berth explain: no usable kubeconfig"),
-        (["logs", "x", "--kubeconfig", "/nowhere"], "berth logs: no usable kubeconfig"),
-        (["chat", "x", "--kubeconfig", "/nowhere"], "berth chat: no usable kubeconfig"),
+        (
+            ["explain", "x", "--kubeconfig", "/nowhere"],
+            "berth explain: no usable kubeconfig: /nowhere is no file",
+        ),
+        (["logs", "x", "--kubeconfig", "/nowhere"], "berth logs: no usable kubeconfig: /nowhere is no file"),
+        (["chat", "x", "--kubeconfig", "/nowhere"], "berth chat: no usable kubeconfig: /nowhere is no file"),
     ],
 )
 def test_what_cannot_be_done_is_one_line_and_exit_status_1(
@@ -108,6 +143,13 @@ def test_what_cannot_be_done_is_one_line_and_exit_status_1(
     assert captured.out == ""
     assert captured.err.count("\n") == 1
     assert captured.err.startswith(message)
+
+
+def test_a_process_of_its_own_says_no_more_than_that_line() -> None:
+    command = [sys.executable, "-m", "berth_operator.cli", "logs", "x", "--kubeconfig", "/nowhere"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "berth logs: no usable kubeconfig: /nowhere is no file\n"
 
 
 def test_presets_are_listed_and_described(capsys: pytest.CaptureFixture[str]) -> None:
@@ -138,4 +180,7 @@ def test_every_example_is_planned(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_both_programs_are_installed_under_their_names() -> None:
     project = tomllib.loads((EXAMPLES.parent / "pyproject.toml").read_text())["project"]
-    assert project["scripts"]["berth"] == "berth_operator.cli:main"
+    assert project["scripts"] == {
+        "berth": "berth_operator.cli:main",
+        "kubectl-berth": "berth_operator.cli:kubectl_main",
+    }

@@ -9,6 +9,7 @@ import pytest
 from berth_operator.cluster_cache import ClusterCache
 from berth_operator.kube import KubeClient, KubeError, Refused, Resource
 from berth_operator.observe.on_demand import KEEP_SECONDS, REFUSED_SECONDS, OnDemand
+from berth_operator.plan.diagnosis import diagnose
 from unit.cluster_objects import NOW, event, node, observed, pod, runs, waits
 
 NO_GPU = "0/1 nodes are available: 1 Insufficient nvidia.com/gpu."
@@ -65,6 +66,9 @@ async def test_a_pod_that_has_only_just_been_made_is_given_a_moment() -> None:
         pytest.param(observed(pod(ready=True)), id="a pod that serves"),
         pytest.param(observed(pod(containerStatuses=[runs()])), id="a server that starts"),
         pytest.param(observed(), id="no pod"),
+        pytest.param(
+            observed(pod(phase="Failed", reason="NodeAffinity")), id="a pod that its node turned away"
+        ),
     ],
 )
 async def test_nothing_is_read_where_nothing_is_asked(calm: Any) -> None:
@@ -90,6 +94,26 @@ async def test_holders_are_looked_for_on_the_nodes_that_have_gpus() -> None:
     assert "private" not in str(found.gpu_pods), (
         "nothing of others' pods is kept but what tells who holds a GPU"
     )
+
+
+async def test_holders_are_looked_for_only_where_the_pod_could_run() -> None:
+    waiting = pod(scheduler=NO_GPU, spec={"nodeSelector": {"pool": "b"}})
+    api = Api()
+    known = (node(labels={"pool": "a"}), node("n2", labels={"pool": "b"}))
+    await on_demand(api).complete(observed(waiting, nodes=known))
+    assert api.asked == [("pods", "spec.nodeName=n2")]
+
+
+async def test_a_gpu_that_a_container_beside_the_others_holds_is_held() -> None:
+    beside = {"name": "vllm", "restartPolicy": "Always", "resources": {"limits": {"nvidia.com/gpu": "1"}}}
+    holder = {
+        "metadata": {"name": "h", "namespace": "x", "uid": "h"},
+        "spec": {"nodeName": "n1", "initContainers": [beside], "containers": [{"name": "front"}]},
+        "status": {"phase": "Running"},
+    }
+    found = diagnose(await on_demand(Api(holder)).complete(PENDING), NOW)
+    assert found is not None
+    assert "pod x/h holds 1 on node n1" in found.message
 
 
 async def test_a_burst_asks_once_and_later_is_asked_again() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -15,6 +16,8 @@ from unit.cluster_objects import (
     GPU,
     NOW,
     PROBE,
+    STARTED,
+    container,
     crashed,
     deployment,
     ended,
@@ -55,9 +58,9 @@ def two_gpus() -> dict[str, Any]:
     return pod(scheduler=NO_GPU, spec=need)
 
 
-def copying(container: dict[str, Any], name: str = "adapter-a") -> dict[str, Any]:
+def copying(status: dict[str, Any], name: str = "adapter-a") -> dict[str, Any]:
     """A pod whose server waits for an init container."""
-    copier = {**container, "name": name, "image": "example.com/a:1", "ready": False}
+    copier = {**status, "name": name, "image": "example.com/a:1", "ready": False}
     return pod(initContainerStatuses=[copier], containerStatuses=[waits("PodInitializing")])
 
 
@@ -82,6 +85,38 @@ def fetching(status: dict[str, Any]) -> dict[str, Any]:
     )
 
 
+def unseen(since: str = "2026-01-01T09:55:00Z", **more: Any) -> dict[str, Any]:
+    """A pod that no scheduler has a word for."""
+    new = pod(node="", **more)
+    new["metadata"]["creationTimestamp"] = since
+    new["status"]["conditions"] = []
+    return new
+
+
+def recreating() -> dict[str, Any]:
+    live = deployment(total=0)
+    return {**live, "spec": {**live["spec"], "strategy": {"type": "Recreate"}}}
+
+
+def leaving(since: str = "2026-01-01T09:50:00Z", **metadata: Any) -> dict[str, Any]:
+    """A pod of the earlier template that should have gone by then."""
+    old = pod("ws-old-1", stamp="old", ready=True)
+    old["metadata"] |= {"deletionTimestamp": since, **metadata}
+    return old
+
+
+def paused(**status: Any) -> dict[str, Any]:
+    live = deployment(**status)
+    return {**live, "spec": {**live["spec"], "paused": True}}
+
+
+def cannot_create(message: str) -> Observed:
+    """A ReplicaSet that makes no pod."""
+    failure = {"type": "ReplicaFailure", "status": "True", "message": message}
+    return observed(replica_sets=(replica_set(conditions=[failure]),), deployment=deployment(total=0))
+
+
+ON_CPU: dict[str, Any] = {"containers": [{"name": "inference", "resources": {"limits": {"memory": "20Gi"}}}]}
 BY_SIDECAR: dict[str, Any] = {
     "initContainers": [{"name": "vllm", "restartPolicy": "Always", "resources": GPU}],
     "containers": [{"name": "inference"}],
@@ -238,6 +273,38 @@ CASES: list[tuple[str, Observed, Reason, tuple[str, ...]]] = [
         ("i/o timeout", "can be reached"),
     ),
     (
+        "the registry does not answer, and the image has a name that could be a cause",
+        observed(
+            pod(
+                containerStatuses=[
+                    waits(
+                        "ErrImagePull",
+                        'failed to resolve reference "registry.example/not-found/denied:429": failed to do request: '
+                        'Head "https://registry.example/v2/not-found/denied/manifests/429": dial tcp: i/o timeout',
+                        image="registry.example/not-found/denied:429",
+                    )
+                ]
+            )
+        ),
+        Reason.IMAGE_PULL_FAILED,
+        ("i/o timeout",),
+    ),
+    (
+        "the image is there for other processors alone",
+        observed(
+            pod(
+                containerStatuses=[
+                    waits(
+                        "ErrImagePull",
+                        "rpc error: code = NotFound: no match for platform in manifest: not found",
+                    )
+                ]
+            )
+        ),
+        Reason.IMAGE_NOT_FOUND,
+        ("for other processors only", "kubernetes.io/arch"),
+    ),
+    (
         "the image's name is no name",
         observed(pod(containerStatuses=[waits("InvalidImageName", "couldn't parse image name")])),
         Reason.IMAGE_PULL_FAILED,
@@ -269,6 +336,22 @@ CASES: list[tuple[str, Observed, Reason, tuple[str, ...]]] = [
         ("apps=llm",),
     ),
     (
+        "the cluster has no node",
+        observed(pod(scheduler="no nodes available to schedule pods"), nodes=()),
+        Reason.NO_MATCHING_NODE,
+        ("the cluster has no node",),
+    ),
+    (
+        "no scheduler looks at the pod",
+        observed(unseen(spec={"schedulerName": "batch"})),
+        Reason.UNSCHEDULABLE,
+        (
+            'no scheduler has looked at pod "ws-new-1" of 2026-01-01T09:55:00Z',
+            'called "batch"',
+            "schedulerName",
+        ),
+    ),
+    (
         "every GPU is taken, and others hold them",
         observed(
             pod(scheduler=NO_GPU),
@@ -276,7 +359,114 @@ CASES: list[tuple[str, Observed, Reason, tuple[str, ...]]] = [
             gpu_pods=(stranger("train"), stranger("chat", **{"kaito.sh/workspace": "other"})),
         ),
         Reason.NO_FREE_GPU,
-        ("pod team/train holds 1 on node n1", "Workspace team/other holds 1 on node n1"),
+        ("pod team/train holds 1 on node n1", "pod team/chat of Workspace other holds 1 on node n1"),
+    ),
+    (
+        "every GPU is taken, and one that is free is on a cordoned node",
+        observed(
+            pod(
+                scheduler="0/2 nodes are available: 1 Insufficient nvidia.com/gpu, 1 node(s) were unschedulable."
+            ),
+            nodes=(node(), node("n2", cordoned=True)),
+            gpu_pods=(stranger("train"),),
+        ),
+        Reason.NO_FREE_GPU,
+        ("pod team/train holds 1 on node n1; cordoned, tainted or not ready: n2",),
+    ),
+    (
+        "the node with the GPUs is cordoned, and the others have none",
+        observed(
+            pod(
+                scheduler="0/4 nodes are available: 1 node(s) were unschedulable, 3 Insufficient nvidia.com/gpu. "
+                "preemption: 0/4 nodes are available: 1 Preemption is not helpful for scheduling."
+            ),
+            nodes=(node("g1", cordoned=True), *(node(f"c{number}", gpus=0) for number in range(3))),
+        ),
+        Reason.NODES_NOT_READY,
+        ('node "g1" is cordoned', "kubectl uncordon g1"),
+    ),
+    (
+        "the node with the GPUs does not answer, and the others have none",
+        observed(
+            pod(
+                scheduler="0/2 nodes are available: 1 Insufficient nvidia.com/gpu, 1 node(s) had untolerated taint "
+                "{node.kubernetes.io/unreachable: }."
+            ),
+            nodes=(
+                node("g1", taints=[{"key": "node.kubernetes.io/unreachable", "effect": "NoSchedule"}]),
+                node("c1", gpus=0),
+            ),
+        ),
+        Reason.NODES_NOT_READY,
+        ('node "g1" is not ready', "kubectl describe node g1"),
+    ),
+    (
+        "a pod that is ending holds the GPU",
+        observed(
+            pod(scheduler=NO_GPU),
+            nodes=(node(),),
+            gpu_pods=(
+                {**stranger("x"), "metadata": {"name": "x", "namespace": "team", "deletionTimestamp": NOW}},
+            ),
+        ),
+        Reason.NO_FREE_GPU,
+        ("pod team/x, which is ending, holds 1 on node n1",),
+    ),
+    (
+        "the scheduler has seen a GPU node open that we know as closed",
+        observed(
+            pod(scheduler="0/1 nodes are available: 1 Insufficient nvidia.com/gpu."),
+            nodes=(node(cordoned=True),),
+            gpu_pods=(stranger("train"),),
+        ),
+        Reason.NO_FREE_GPU,
+        ("pod team/train holds 1 on node n1; cordoned, tainted or not ready: n1",),
+    ),
+    (
+        "the node with the GPUs is kept for others, and the rest have none",
+        observed(
+            pod(
+                scheduler="0/2 nodes are available: 1 Insufficient nvidia.com/gpu, 1 node(s) had untolerated taint "
+                "{team: a}."
+            ),
+            nodes=(
+                node("g1", taints=[{"key": "team", "value": "a", "effect": "NoSchedule"}]),
+                node("c1", gpus=0),
+            ),
+        ),
+        Reason.NODES_TAINTED,
+        ('node "g1" with team=a',),
+    ),
+    (
+        "the node with the GPUs lacks memory, and the others have no GPU",
+        observed(
+            pod(
+                scheduler="0/3 nodes are available: 1 Insufficient memory, 2 Insufficient nvidia.com/gpu.",
+                spec={
+                    "containers": [
+                        {
+                            "name": "inference",
+                            "resources": {"requests": {"memory": "64Gi", "nvidia.com/gpu": "1"}},
+                        }
+                    ]
+                },
+            ),
+            nodes=(node("g1"), node("c1", gpus=0, memory="512Gi"), node("c2", gpus=0)),
+        ),
+        Reason.INSUFFICIENT_MEMORY,
+        ("no node has 64.0 GiB of memory free; the largest matching node offers 32.0 GiB of memory in all",),
+    ),
+    (
+        "the claim's disk is in another zone than the node with the GPUs",
+        observed(
+            pod(
+                scheduler="0/2 nodes are available: 1 Insufficient nvidia.com/gpu, 1 node(s) had volume node affinity "
+                "conflict."
+            ),
+            nodes=(node("g1"), node("c1", gpus=0)),
+        ),
+        Reason.VOLUME_UNAVAILABLE,
+        ("volume node affinity conflict",),
     ),
     (
         "every GPU is taken, and who holds them may not be read",
@@ -303,6 +493,45 @@ CASES: list[tuple[str, Observed, Reason, tuple[str, ...]]] = [
         ('node "n1"', "offers no nvidia.com/gpu", "GPU operator"),
     ),
     (
+        "a device plugin that worked once reports no GPU any more",
+        observed(pod(scheduler=NO_GPU), nodes=(node(gpus=0, capacity={"nvidia.com/gpu": "0"}),)),
+        Reason.DEVICE_PLUGIN_MISSING,
+        ('node "n1"', "not working, or its GPUs are not healthy"),
+    ),
+    (
+        "a machine whose type has a GPU offers none",
+        observed(
+            pod(scheduler=NO_GPU),
+            nodes=(node(gpus=0, labels={"node.kubernetes.io/instance-type": "g5.xlarge"}),),
+        ),
+        Reason.DEVICE_PLUGIN_MISSING,
+        ('node "n1"',),
+    ),
+    (
+        "a node of 4 CPUs keeps a few hundredths for itself",
+        observed(
+            pod(
+                scheduler="0/1 nodes are available: 1 Insufficient cpu.",
+                spec={"containers": [{"name": "inference", "resources": {"requests": {"cpu": "4"}}}]},
+            ),
+            nodes=(node(cpu="3860m"),),
+        ),
+        Reason.INSUFFICIENT_CPU,
+        ("no node has 4 CPU free", "offers 3.86 CPU in all", "emptying these would not be enough"),
+    ),
+    (
+        "the only node with enough memory is cordoned",
+        observed(
+            pod(
+                scheduler="0/2 nodes are available: 1 Insufficient memory, 1 node(s) were unschedulable.",
+                spec={"containers": [{"name": "inference", "resources": {"requests": {"memory": "20Gi"}}}]},
+            ),
+            nodes=(node(memory="8Gi"), node("n2", cordoned=True)),
+        ),
+        Reason.NODES_NOT_READY,
+        ("kubectl uncordon n2",),
+    ),
+    (
         "there is not enough memory on any node",
         observed(
             pod(
@@ -312,7 +541,7 @@ CASES: list[tuple[str, Observed, Reason, tuple[str, ...]]] = [
             nodes=(node(),),
         ),
         Reason.INSUFFICIENT_MEMORY,
-        ("64.0 GiB of memory", "offers 32.0 GiB in all", "smaller preset"),
+        ("64.0 GiB of memory", "offers 32.0 GiB of memory in all", "smaller preset"),
     ),
     (
         "there is not enough CPU free",
@@ -372,6 +601,42 @@ CASES: list[tuple[str, Observed, Reason, tuple[str, ...]]] = [
         ),
         Reason.ROLLOUT_BLOCKED,
         ('pod "ws-old-1"', "berth.dev/rollout: recreate", "goes on serving"),
+    ),
+    (
+        "a rollout's new pod waits for the GPU that an old one holds which does not serve either",
+        observed(
+            pod(scheduler=NO_GPU),
+            pod("ws-old-1", stamp="old", containerStatuses=[crashed(1)]),
+            deployment=deployment(total=2, updatedReplicas=1),
+            replica_sets=(replica_set(), replica_set("1", "old")),
+        ),
+        Reason.ROLLOUT_BLOCKED,
+        ("the old one does not serve either", "berth.dev/rollout: recreate, which ends the old pod first"),
+    ),
+    (
+        "a rollout's new pod waits for a GPU, and the old one's is on a node that it may not use",
+        observed(
+            pod(scheduler=NO_GPU, spec={"nodeSelector": {"pool": "new"}}),
+            pod("ws-old-1", node="n2", ready=True, stamp="old"),
+            deployment=deployment(ready=1, total=2, updatedReplicas=1),
+            replica_sets=(replica_set(), replica_set("1", "old")),
+            nodes=(node(labels={"pool": "new"}), node("n2")),
+            gpu_pods=(stranger("train"), stranger("ws-old-1", on="n2")),
+        ),
+        Reason.NO_FREE_GPU,
+        ("pod team/train holds 1 on node n1 (1 pod", "goes on serving"),
+    ),
+    (
+        "a rollout's new pod waits for the memory that the old one holds",
+        observed(
+            pod(scheduler="0/1 nodes are available: 1 Insufficient memory.", spec=ON_CPU),
+            pod("ws-old-1", ready=True, stamp="old", spec=ON_CPU),
+            deployment=deployment(ready=1, total=2, updatedReplicas=1),
+            replica_sets=(replica_set(), replica_set("1", "old")),
+            nodes=(node(),),
+        ),
+        Reason.ROLLOUT_BLOCKED,
+        ("needs 20.0 GiB of memory", 'pod "ws-old-1"', "berth.dev/rollout: recreate"),
     ),
     (
         "the claim of the weights does not exist",
@@ -451,6 +716,52 @@ CASES: list[tuple[str, Observed, Reason, tuple[str, ...]]] = [
         ("violates PodSecurity",),
     ),
     (
+        "a quota has no room for a rollout's one pod more",
+        observed(
+            pod("ws-old-1", ready=True, stamp="old"),
+            replica_sets=(
+                replica_set(
+                    conditions=[
+                        {
+                            "type": "ReplicaFailure",
+                            "status": "True",
+                            "message": "exceeded quota: gpus, used: 1",
+                        }
+                    ]
+                ),
+                replica_set("1", "old"),
+            ),
+            deployment=deployment(ready=1, total=1, updatedReplicas=0),
+        ),
+        Reason.QUOTA_EXCEEDED,
+        ('ResourceQuota "gpus"', "goes on serving", "berth.dev/rollout: recreate"),
+    ),
+    (
+        "a quota counts memory limits, and the pods have none",
+        cannot_create(
+            'pods "ws-new-abcde" is forbidden: failed quota: team: must specify limits.memory for: inference'
+        ),
+        Reason.ADMISSION_REFUSED,
+        ('ResourceQuota "team"', "must specify limits.memory for: inference", "LimitRange"),
+    ),
+    (
+        "the template's service account does not exist",
+        cannot_create(
+            'pods "ws-new-" is forbidden: error looking up service account ns/own: serviceaccount "own" not found'
+        ),
+        Reason.POD_CREATION_FAILED,
+        ('ServiceAccount "own" does not exist', "create it"),
+    ),
+    (
+        "an admission webhook does not answer",
+        cannot_create(
+            'Internal error occurred: failed calling webhook "check.example.com": failed to call webhook: Post '
+            '"https://policy.policy.svc:443/check?timeout=10s": no endpoints available for service "policy"'
+        ),
+        Reason.POD_CREATION_FAILED,
+        ('webhook "check.example.com" does not answer', "no endpoints available"),
+    ),
+    (
         "pods cannot be created for another reason",
         observed(
             deployment=deployment(
@@ -482,6 +793,21 @@ CASES: list[tuple[str, Observed, Reason, tuple[str, ...]]] = [
         observed(pod(containerStatuses=[waits("RunContainerError", 'exec: "python": not found')])),
         Reason.CONTAINER_START_FAILED,
         ("server image",),
+    ),
+    (
+        "the program is for another processor",
+        observed(pod(containerStatuses=[crashed(255, "exec /usr/local/bin/python: exec format error\n")])),
+        Reason.CONTAINER_START_FAILED,
+        (
+            "cannot be started (3 restarts): exec /usr/local/bin/python: exec format error",
+            "kubernetes.io/arch",
+        ),
+    ),
+    (
+        "the container crashes, and its last line ends with the error",
+        observed(pod(containerStatuses=[crashed(1, "start\nopen /etc/x: input/output error\n")])),
+        Reason.CRASH_LOOP,
+        ('"open /etc/x: input/output error"',),
     ),
     (
         "the container crashes, with its last words",
@@ -752,6 +1078,15 @@ CASES: list[tuple[str, Observed, Reason, tuple[str, ...]]] = [
         ("within 30 min", "readinessTimeout"),
     ),
     (
+        "the liveness probe ended the server, which an Event tells",
+        observed(
+            pod(containerStatuses=[crashed(137, startedAt=STARTED, finishedAt=NOW)]),
+            events=events(event("Killing", "Container inference failed liveness probe, will be restarted")),
+        ),
+        Reason.CRASH_LOOP,
+        ("exit 137", "did not answer its liveness probe"),
+    ),
+    (
         "the startup probe ended the server, which its times tell",
         observed(
             pod(
@@ -768,9 +1103,54 @@ CASES: list[tuple[str, Observed, Reason, tuple[str, ...]]] = [
     # --- nodes
     (
         "the pod was evicted",
-        observed(pod(phase="Failed", reason="Evicted", message="low on resource: ephemeral-storage")),
+        observed(
+            pod(
+                phase="Failed",
+                reason="Evicted",
+                message="The node was low on resource: ephemeral-storage",
+                containerStatuses=[container(state=ended(137))],
+            )
+        ),
         Reason.POD_EVICTED,
-        ('node "n1"', "ephemeral-storage"),
+        ('was evicted from node "n1"', "ephemeral-storage"),
+    ),
+    (
+        "the pod's node was shut down",
+        observed(
+            pod(
+                phase="Failed",
+                reason="Terminated",
+                message="Pod was terminated in response to imminent node shutdown.",
+                containerStatuses=[container(state=ended(0, reason="Completed"))],
+            )
+        ),
+        Reason.POD_EVICTED,
+        ('was ended by node "n1"', "imminent node shutdown"),
+    ),
+    (
+        "the node's GPU is gone when the pod comes",
+        observed(
+            pod(
+                phase="Failed",
+                reason="UnexpectedAdmissionError",
+                message="Pod was rejected: Allocate failed due to requested number of devices unavailable for "
+                "nvidia.com/gpu. Requested: 1, Available: 0, which is unexpected",
+            )
+        ),
+        Reason.POD_REJECTED,
+        ('node "n1" does not take pod "ws-new-1"', "Available: 0", "device plugin", "cordon"),
+    ),
+    (
+        "the node's labels do not match any more when the pod comes",
+        observed(
+            pod(
+                phase="Failed",
+                reason="NodeAffinity",
+                message="Pod was rejected: Predicate NodeAffinity failed",
+            )
+        ),
+        Reason.POD_REJECTED,
+        ("Predicate NodeAffinity failed",),
     ),
     (
         "the pod's node does not answer",
@@ -789,6 +1169,38 @@ CASES: list[tuple[str, Observed, Reason, tuple[str, ...]]] = [
         observed(pod(containerStatuses=[runs()]), nodes=(node(conditions={"MemoryPressure": "True"}),)),
         Reason.NODE_UNDER_PRESSURE,
         ("short of memory",),
+    ),
+    (
+        "a pod that is to go first is on a node that does not answer",
+        observed(leaving(), deployment=recreating(), nodes=(node(conditions={"Ready": "Unknown"}),)),
+        Reason.NODE_LOST,
+        (
+            'node "n1" is not ready',
+            "should have gone at 2026-01-01T09:50:00Z",
+            "kubectl delete pod -n ns ws-old-1 --grace-period=0",
+        ),
+    ),
+    (
+        "a pod that is to go first does not end",
+        observed(leaving(), deployment=recreating(), nodes=(node(),)),
+        Reason.POD_STUCK,
+        ('node "n1" does not end it', "a new one starts only then", "kubectl describe pod -n ns ws-old-1"),
+    ),
+    (
+        "a pod that is to go first waits for a finalizer",
+        observed(leaving(finalizers=["example.com/hold"]), deployment=recreating(), nodes=(node(),)),
+        Reason.POD_STUCK,
+        ("it waits for its finalizers example.com/hold",),
+    ),
+    (
+        "somebody has paused the Deployment",
+        observed(
+            pod("ws-old-1", ready=True, stamp="old"),
+            deployment=paused(ready=1, updatedReplicas=0),
+            replica_sets=(replica_set("2", "old"),),
+        ),
+        Reason.ROLLOUT_PAUSED,
+        ('Deployment "ws" is paused', "kubectl rollout resume deployment -n ns ws"),
     ),
     # --- on the way
     (
@@ -884,6 +1296,15 @@ def test_every_reason_of_a_pod_or_node_has_a_case() -> None:
     assert {case[2] for case in CASES} == set(SEVERITY) - judged_elsewhere
 
 
+@pytest.mark.parametrize("name", ["ws-new-{}", "pod ws-new-{}", "ws-new-{}/inference"])
+def test_a_refusal_of_one_pod_after_the_other_is_one_cause(name: str) -> None:
+    causes = {
+        diagnose(cannot_create(f'admission webhook "w" denied the request: {name.format(end)} is bad'), NOW)
+        for end in ("x7k2p", "b9zzq")
+    }
+    assert len(causes) == 1
+
+
 def test_a_workspace_whose_replicas_all_serve_has_nothing_wrong() -> None:
     assert diagnose(observed(pod(ready=True), deployment=deployment(ready=1)), NOW) is None
 
@@ -924,11 +1345,48 @@ def test_that_the_earlier_template_goes_on_serving_is_told_with_what_keeps_the_n
     assert "(1 pod of the earlier template goes on serving)" in found.message
 
 
-def test_a_pod_that_was_put_out_is_forgiven_once_another_has_taken_its_place() -> None:
-    gone = pod("ws-new-0", phase="Failed", reason="Evicted", message="low on disk")
+@pytest.mark.parametrize("reason", ["Evicted", "Terminated", "UnexpectedAdmissionError", ""])
+def test_a_pod_that_was_put_out_is_forgiven_once_another_has_taken_its_place(reason: str) -> None:
+    gone = pod("ws-new-0", phase="Failed", reason=reason, message="low on disk")
     found = diagnose(observed(gone, pod(containerStatuses=[runs()])), NOW)
     assert found is not None
     assert found.reason is Reason.STARTING
+
+
+def test_a_pod_that_ends_in_its_time_is_waited_for() -> None:
+    found = diagnose(observed(leaving("2026-01-01T10:00:30Z"), deployment=recreating()), NOW)
+    assert found is not None
+    assert (found.reason, found.message) == (
+        Reason.DEPLOYING,
+        'pod "ws-old-1" is ending; a new one starts once it has gone',
+    )
+
+
+def test_a_pod_that_ends_late_beside_one_that_serves_keeps_nothing_up() -> None:
+    live = {**recreating(), "status": deployment(ready=1)["status"]}
+    assert diagnose(observed(leaving(), pod(ready=True), deployment=live), NOW) is None
+
+
+def test_a_paused_deployment_whose_pods_crash_is_not_to_blame() -> None:
+    found = diagnose(observed(pod(containerStatuses=[crashed(1)]), deployment=paused()), NOW)
+    assert found is not None
+    assert found.reason is Reason.CRASH_LOOP
+
+
+LATER = "2026-01-02T10:00:00Z"
+
+
+@pytest.mark.parametrize(
+    "seen", [pytest.param(case[1], id=case[0]) for case in CASES if case[2] not in UNDER_WAY]
+)
+def test_what_stays_wrong_is_told_in_the_same_words_a_day_later(seen: Observed) -> None:
+    def told(now: str) -> str:
+        found = diagnose(seen, now)
+        assert found is not None
+        # What a container does that runs again is told with its time, as any start is.
+        return re.sub(r"; now .+? \(.+?\)", "", found.message)
+
+    assert told(NOW) == told(LATER)
 
 
 def test_a_node_that_has_joined_a_moment_ago_is_not_taken_for_lost() -> None:
@@ -957,6 +1415,19 @@ def test_foreign_text_of_any_length_leaves_room_for_the_remedy() -> None:
     [
         pytest.param(observed(pod(scheduler=NO_GPU)), Reason.NO_FREE_GPU, id="no GPU is free"),
         pytest.param(observed(deployment=deployment(total=0)), Reason.DEPLOYING, id="no pod exists yet"),
+        pytest.param(
+            observed(unseen("2026-01-01T09:59:50Z")), Reason.DEPLOYING, id="a pod that was made a moment ago"
+        ),
+        pytest.param(
+            observed(pod("ws-new-0", phase="Failed", reason="Evicted"), pod(scheduler=NO_GPU)),
+            Reason.NO_FREE_GPU,
+            id="the node of one that was put out is no other's",
+        ),
+        pytest.param(
+            observed(pod(phase="Failed", reason="NodeAffinity")),
+            Reason.POD_REJECTED,
+            id="its node does not take it",
+        ),
         pytest.param(
             observed(pod(containerStatuses=[crashed(1)])), None, id="a pod that crashes has its node"
         ),

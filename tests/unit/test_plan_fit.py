@@ -107,6 +107,33 @@ def test_what_cannot_be_judged_is_not_refused(nodes: tuple[Any, ...], more: dict
     assert found.fit.fits is None
 
 
+EVERYWHERE = "Standard_NC24ads_A100_v4 (1 x 80 GiB) or g6e.xlarge (1 x 44 GiB) or a2-highgpu-1g (1 x 40 GiB)"
+
+
+@pytest.mark.parametrize(
+    ("more", "use"),
+    [
+        pytest.param({}, EVERYWHERE, id="a cluster that does not say where it is"),
+        pytest.param({"provider": "azure:///x"}, "Standard_NC24ads_A100_v4 (1 x 80 GiB)", id="Azure"),
+        pytest.param({"provider": "aws:///x"}, "g6e.xlarge (1 x 44 GiB)", id="AWS"),
+        pytest.param({"provider": "gce://x"}, "a2-highgpu-1g (1 x 40 GiB)", id="Google"),
+        pytest.param({"provider": "kind://x"}, EVERYWHERE, id="none of the three"),
+    ],
+)
+def test_the_smallest_types_of_the_cloud_that_the_nodes_are_in_are_suggested(
+    more: dict[str, Any], use: str
+) -> None:
+    found = planned(node(labels=A10, **more))
+    assert isinstance(found, Finding)
+    assert found.remedy.startswith(f"use {use}, or a smaller preset")
+
+
+def test_a_node_whose_type_is_known_counts_before_its_device_plugin_runs() -> None:
+    found = planned(node(gpus=0, labels={TYPE: "g5.xlarge"}))
+    assert isinstance(found, Finding)
+    assert 'the largest matching node "n1" has 1 x 24 GiB (A10G)' in found.message
+
+
 def test_nodes_that_the_selector_excludes_do_not_count() -> None:
     raw_type = {TYPE: "g5.xlarge"}
     found = planned(node(labels=A100), node("n2", labels=raw_type), instance_type="g5.xlarge")

@@ -295,6 +295,18 @@ def test_resources_are_ready_once_every_pod_has_a_node() -> None:
     assert condition(found, "InferenceReady")["status"] == "False"
 
 
+def test_a_pod_that_has_ended_is_neither_at_work_nor_on_its_way() -> None:
+    ended = pod("ws-0", node="n0", phase="Failed", reason="Evicted", message="low on disk")
+    waiting = pod("ws-1", node="")
+    found = report(Observed(deployment(ready=0, available=0), SERVICE, (ended, waiting)))
+    assert found["workerNodes"] == []
+    assert found["progress"] == {"phase": "Scheduling"}
+    assert condition(found, "ResourceReady")["status"] == "False"
+    alone = report(Observed(deployment(ready=0, available=0), SERVICE, (ended,)))
+    assert alone["progress"] is None
+    assert condition(alone, "ResourceReady")["reason"] == Reason.POD_EVICTED
+
+
 def test_a_condition_keeps_its_time_until_its_status_flips() -> None:
     serving = Observed(deployment(), SERVICE, (SERVING,))
     before = judge(workspace(), None, serving, {}, EARLIER).status
@@ -357,7 +369,13 @@ small = st.integers(0, 3)
 
 
 pod_states = st.lists(
-    st.tuples(st.booleans(), st.booleans(), st.sampled_from(["new", "old"]), st.sampled_from(["", "n1"])),
+    st.tuples(
+        st.booleans(),
+        st.booleans(),
+        st.sampled_from(["new", "old"]),
+        st.sampled_from(["", "n1"]),
+        st.sampled_from(["Pending", "Running", "Failed"]),
+    ),
     max_size=4,
 )
 
@@ -379,15 +397,15 @@ def test_ready_is_true_only_when_every_wanted_replica_of_the_current_template_se
     ready: int,
     available: int,
     observed: int,
-    pods: list[tuple[bool, bool, str, str]],
+    pods: list[tuple[bool, bool, str, str, str]],
     knows_templates: bool,
 ) -> None:
     live = deployment(wanted, updated=updated, total=total, ready=ready, available=available)
     live["status"]["observedGeneration"] = observed
     live["metadata"]["annotations"] = {"deployment.kubernetes.io/revision": "2"}
     running = []
-    for number, (is_ready, is_leaving, template, node) in enumerate(pods):
-        one = pod(f"ws-{number}", node=node, conditions={"Ready": str(is_ready)})
+    for number, (is_ready, is_leaving, template, node, phase) in enumerate(pods):
+        one = pod(f"ws-{number}", node=node, conditions={"Ready": str(is_ready)}, phase=phase)
         one["metadata"]["labels"] = {"pod-template-hash": template}
         if is_leaving:
             one["metadata"]["deletionTimestamp"] = NOW
@@ -409,8 +427,8 @@ def test_ready_is_true_only_when_every_wanted_replica_of_the_current_template_se
         and min(ready, available) >= wanted
     )
     serving = sum(
-        is_ready and not is_leaving and (template == "new" or not knows_templates)
-        for is_ready, is_leaving, template, _ in pods
+        is_ready and phase == "Running" and not is_leaving and (template == "new" or not knows_templates)
+        for is_ready, is_leaving, template, _, phase in pods
     )
     if found["status"] == "True":
         assert counted

@@ -17,8 +17,8 @@ def workspace(reason: str = "", message: str = "", state: str = "NotReady") -> d
         [{"type": "Ready", "status": "False", "reason": reason, "message": message}] if reason else []
     )
     return {
-        "metadata": {"name": "ws", "namespace": "ns"},
-        "status": {"state": state, "conditions": conditions},
+        "metadata": {"name": "ws", "namespace": "ns", "generation": 2},
+        "status": {"state": state, "conditions": conditions, "observedGeneration": 2},
     }
 
 
@@ -30,6 +30,8 @@ def marked(tree: Branch) -> list[tuple[str, str]]:
     return [(one.kind, one.name) for one in branches(tree) if one.is_cause]
 
 
+ENDING = pod("ws-old-1", stamp="old", ready=True)
+ENDING["metadata"]["deletionTimestamp"] = "2026-01-01T09:00:00Z"
 QUOTA = {"type": "ReplicaFailure", "status": "True", "message": "exceeded quota: gpus"}
 
 
@@ -52,6 +54,16 @@ QUOTA = {"type": "ReplicaFailure", "status": "True", "message": "exceeded quota:
             id="a quota",
         ),
         pytest.param(
+            observed(
+                ENDING,
+                deployment={**deployment(total=0), "spec": {"replicas": 1, "strategy": {"type": "Recreate"}}},
+                replica_sets=(replica_set("1", "old"), replica_set()),
+                nodes=(node(),),
+            ),
+            [("Pod", "ws-old-1")],
+            id="an old pod that does not go",
+        ),
+        pytest.param(
             observed(pod(containerStatuses=[runs()])), [], id="nothing that is wrong, only under way"
         ),
         pytest.param(observed(pod(ready=True), deployment=deployment(ready=1)), [], id="all is well"),
@@ -66,6 +78,41 @@ def test_what_the_operator_refused_lies_in_the_workspace_itself() -> None:
     assert marked(found.tree) == [("Workspace", "ws")]
     assert found.cause is not None
     assert found.cause.message == "there is no preset"
+
+
+@pytest.mark.parametrize(
+    ("phase", "seen", "said"),
+    [
+        pytest.param("Downloading", runs(), "downloading: 42 %", id="what the server says"),
+        pytest.param("Pulling", runs(), "its model is loading", id="what is seen by now is newer"),
+        pytest.param("Downloading", crashed(1), "keeps ending", id="what is seen by now is worse"),
+    ],
+)
+def test_how_far_a_start_is_is_told_as_the_operator_has_it(
+    phase: str, seen: dict[str, Any], said: str
+) -> None:
+    raw = workspace("Starting", "downloading: 42 %")
+    raw["status"]["progress"] = {"phase": phase}
+    cause = explain(raw, observed(pod(containerStatuses=[seen])), NOW).cause
+    assert cause is not None
+    assert said in cause.message
+
+
+@pytest.mark.parametrize(
+    ("looked_at", "said"),
+    [
+        pytest.param(2, "", id="as it stands"),
+        pytest.param(1, "no operator has looked at the last edit", id="before the last edit"),
+        pytest.param(-1, "no operator has looked at this Workspace", id="never"),
+        pytest.param(None, "no operator has looked at this Workspace", id="never, and it has no status"),
+    ],
+)
+def test_conditions_of_before_are_told_to_be_so(looked_at: int | None, said: str) -> None:
+    raw = workspace()
+    raw["status"] = {} if looked_at is None else {**raw["status"], "observedGeneration": looked_at}
+    unseen = explain(raw, observed(pod(ready=True), deployment=deployment(ready=1)), NOW).unseen
+    assert unseen.startswith(said)
+    assert bool(unseen) == bool(said)
 
 
 def test_the_tree_goes_from_the_workspace_to_the_node() -> None:

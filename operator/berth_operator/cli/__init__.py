@@ -1,6 +1,7 @@
 """The `berth` command, and the same as `kubectl berth`. Every subcommand is a module that adds its own parser."""
 
 import argparse
+import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -41,6 +42,8 @@ def kubectl_main(argv: Sequence[str] | None = None) -> int:
 
 def _run(top: argparse.ArgumentParser, argv: Sequence[str] | None) -> int:
     arguments = top.parse_args(argv)
+    # What this library warns of fails a moment later, and is told then.
+    logging.getLogger("kubernetes").setLevel(logging.ERROR)
     try:
         return int(arguments.run(arguments))
     except CliError as error:

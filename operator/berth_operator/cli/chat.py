@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import shutil
+import signal
 import sys
 from collections.abc import AsyncIterator
 from typing import Any
@@ -15,7 +16,7 @@ import aiohttp
 from berth_operator.api.names import SERVICE_PORT
 from berth_operator.cli.connection import add_cluster_options, connected, find, namespace_of
 from berth_operator.cli.errors import CliError
-from berth_operator.cli.terminal import BOLD, DIM, styled
+from berth_operator.cli.terminal import DIM, styled
 from berth_operator.cluster_cache import WORKSPACES
 
 REACH_SECONDS = 2.0
@@ -92,15 +93,31 @@ async def _questions(message: str | None) -> AsyncIterator[str]:
         if text:
             yield text
         return
+    with contextlib.suppress(ImportError):
+        import readline  # noqa: F401 - lines can then be edited and called back
     print(styled("Ctrl-D ends.", DIM))
     while True:
         try:
-            text = (await asyncio.to_thread(input, styled("> ", BOLD))).strip()
+            text = _typed().strip()
         except EOFError:
             print()
             return
         if text:
             yield text
+
+
+def _typed() -> str:
+    """Read a line from the terminal.
+
+    Nothing else goes on meanwhile. From another thread it would, but a thread that reads cannot be ended: Ctrl-C would
+    wait for the line.
+    """
+    # asyncio, too, would hold Ctrl-C back until the line is there.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return input("> ")
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @contextlib.asynccontextmanager

@@ -24,6 +24,10 @@ from berth_operator.plan.observed import Observed
 from berth_operator.plan.reasons import UNDER_WAY
 from berth_operator.plan.tree import Branch, Explanation, explain
 
+LOOK_AT_THE_OPERATOR = (
+    "see that it runs (kubectl get deploy,pods -A -l app.kubernetes.io/name=berth) and watches this namespace"
+)
+
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add `berth explain`."""
@@ -42,7 +46,11 @@ def run(arguments: argparse.Namespace) -> int:
     """Print the tree; return 1 if something is wrong."""
     explanation = asyncio.run(_explain(arguments))
     print("\n".join(_drawn(explanation.tree)))
-    cause = explanation.cause
+    cause, unseen = explanation.cause, explanation.unseen
+    if unseen:
+        print(f"\n{styled('Note', YELLOW, BOLD)}   {unseen}; {LOOK_AT_THE_OPERATOR}")
+    if cause is None and unseen:
+        return 1
     if cause is None:
         print(f"\n{styled('Nothing is wrong.', GREEN)}")
         return 0
@@ -52,7 +60,7 @@ def run(arguments: argparse.Namespace) -> int:
     )
     if not calm:
         print(f"{styled('Fix', BOLD)}    {EXPLANATIONS[cause.reason].fix}")
-    return 0 if calm else 1
+    return 0 if calm and not unseen else 1
 
 
 async def _explain(arguments: argparse.Namespace) -> Explanation:

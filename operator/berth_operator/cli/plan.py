@@ -68,9 +68,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise CliError(f"{arguments.file}: holds no Workspace")
     nodes = None if arguments.offline else asyncio.run(_nodes(arguments))
     observed = Observed(nodes=nodes)
-    configs = {
-        one["metadata"]["name"]: one.get("data") or {} for one in objects if one.get("kind") == "ConfigMap"
-    }
+    configs = {one["metadata"]["name"]: one.get("data") for one in objects if one.get("kind") == "ConfigMap"}
 
     def planned(raw: Object) -> _Planned:
         name = str(raw["metadata"]["name"])
@@ -113,7 +111,10 @@ async def _nodes(arguments: argparse.Namespace) -> tuple[Object, ...] | None:
 def _config(workspace: Workspace, configs: dict[str, Any]) -> ConfigMapData | None:
     """The ConfigMap that is named, if the file has it; else it is not judged, for it may be in the cluster."""
     name = workspace.inference.config if workspace.inference else None
-    return ConfigMapData(name, configs[name]) if name in configs and name is not None else None
+    if name is None or name not in configs:
+        return None
+    data = configs[name]
+    return ConfigMapData(name, data if isinstance(data, dict) else {})
 
 
 def _described(plan: _Planned, with_nodes: bool) -> str:
@@ -162,6 +163,8 @@ def _fit_rows(fit: Fit, with_nodes: bool) -> list[tuple[str, str]]:
     rows = [("GPU memory needed", f"{fit.arithmetic} on {fit.gpus} GPU{'s' if fit.gpus > 1 else ''}")]
     if fit.fits and fit.capacity is not None:
         rows.append(("Fit", styled(f"fits {fit.capacity.name}: {fit.capacity.words}", GREEN)))
+    elif fit.fits is False and fit.capacity is not None:
+        rows.append(("Fit", styled(f"does not fit {fit.capacity.name}: {fit.capacity.words}", YELLOW)))
     else:
         why = (
             "no node or instance type with known GPUs"

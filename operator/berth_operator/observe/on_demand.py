@@ -10,6 +10,7 @@ from typing import TypeVar
 from berth_operator.cluster_cache import EVENTS, PODS, ClusterCache
 from berth_operator.kube import KubeClient, KubeError, Object, Refused
 from berth_operator.plan import nodes
+from berth_operator.plan.node_affinity import is_wanted
 from berth_operator.plan.observed import Observed, uid
 from berth_operator.plan.placement import GPU_RESOURCE
 from berth_operator.plan.questions import asks_for_events, asks_for_gpu_holders
@@ -29,6 +30,9 @@ GPU_NODES_ASKED = 20
 
 PODS_ASKED = 5
 """Pods of one Workspace whose Events are read: those of one template mostly fail alike."""
+
+
+KEPT_METADATA = ("name", "namespace", "uid", "labels", "deletionTimestamp")
 
 
 class OnDemand:
@@ -54,8 +58,9 @@ class OnDemand:
             observed = replace(
                 observed, events={uid(pod): events for pod, events in zip(asking, found, strict=True)}
             )
-        if any(asks_for_gpu_holders(pod) for pod in observed.current_pods):
-            observed = replace(observed, gpu_pods=await self._gpu_pods(observed))
+        waiting = [pod for pod in observed.current_pods if asks_for_gpu_holders(pod)]
+        if waiting:
+            observed = replace(observed, gpu_pods=await self._gpu_pods(waiting, observed.nodes))
         return observed
 
     async def _events(self, pod: Object) -> tuple[Object, ...]:
@@ -66,12 +71,17 @@ class OnDemand:
         )
         return tuple(sorted(events or (), key=_last_seen))
 
-    async def _gpu_pods(self, observed: Observed) -> tuple[Object, ...] | None:
+    async def _gpu_pods(
+        self, waiting: list[Object], known: tuple[Object, ...] | None
+    ) -> tuple[Object, ...] | None:
+        """The pods on the nodes with GPUs that the waiting pods could have, as far as they may be read."""
         ours = self._cache.all_pods()
-        if observed.nodes is None:
+        if known is None:
             return ours if any(True for _ in nodes.gpu_requests(ours)) else None
         asked = sorted(
-            nodes.name_of(node) for node in observed.nodes if nodes.allocatable(node, GPU_RESOURCE)
+            nodes.name_of(node)
+            for node in known
+            if nodes.allocatable(node, GPU_RESOURCE) and any(is_wanted(node, pod["spec"]) for pod in waiting)
         )
         lists = await asyncio.gather(*(self._pods_on(name) for name in asked[:GPU_NODES_ASKED]))
         seen = {uid(pod): pod for pod in ours}
@@ -114,13 +124,17 @@ def _slim(objects: Iterable[Object], kind: str) -> list[Object]:
         return list(objects)
     return [
         {
-            "metadata": {name: pod["metadata"].get(name) for name in ("name", "namespace", "uid", "labels")},
+            "metadata": {name: pod["metadata"].get(name) for name in KEPT_METADATA},
             "spec": {
                 "nodeName": (pod.get("spec") or {}).get("nodeName"),
-                "containers": [
-                    {"resources": container.get("resources") or {}}
-                    for container in (pod.get("spec") or {}).get("containers") or []
-                ],
+                **{
+                    # Init containers, too: one that goes on running holds its GPU, as vLLM's does.
+                    kind: [
+                        {name: container.get(name) for name in ("resources", "restartPolicy")}
+                        for container in (pod.get("spec") or {}).get(kind) or []
+                    ]
+                    for kind in ("initContainers", "containers")
+                },
             },
             "status": {"phase": (pod.get("status") or {}).get("phase")},
         }

@@ -67,6 +67,11 @@ EXPLANATIONS: Final[dict[Reason, Explanation]] = {
         "A policy, a missing right of the operator, or a value that the API server checks more closely.",
         "Read the API server's words in the message; change the Workspace or the policy. Looked at again every 30 s.",
     ),
+    Reason.ROLLOUT_PAUSED: Explanation(
+        "The Deployment is paused, and an edit waits. What served goes on serving.",
+        "Somebody has run `kubectl rollout pause`.",
+        "`kubectl rollout resume deployment NAME`.",
+    ),
     Reason.QUOTA_EXCEEDED: Explanation(
         "The namespace's quota is used up: no pod is created.",
         "A ResourceQuota; the message has what is asked, used and allowed.",
@@ -74,12 +79,15 @@ EXPLANATIONS: Final[dict[Reason, Explanation]] = {
     ),
     Reason.ADMISSION_REFUSED: Explanation(
         "An admission policy refuses the pods.",
-        "Pod security, a ValidatingAdmissionPolicy, a webhook or a limit range; the message has its words.",
-        "Change the policy, or the part of the Workspace that it objects to.",
+        "Pod security, a ValidatingAdmissionPolicy, a webhook, a limit range, or a quota of limits that the pods do "
+        "not name; the message has its words.",
+        "Change the policy, or the part of the Workspace that it objects to. For such a quota, give the namespace a "
+        "LimitRange with defaults.",
     ),
     Reason.POD_CREATION_FAILED: Explanation(
         "The ReplicaSet cannot create its pods, for another reason.",
-        "The message has the API server's words.",
+        "A service account that does not exist, a webhook that does not answer; the message has the API server's "
+        "words.",
         "Do what they ask for, and look at the namespace's policies.",
     ),
     Reason.SECRET_MISSING: Explanation(
@@ -105,8 +113,10 @@ EXPLANATIONS: Final[dict[Reason, Explanation]] = {
     ),
     Reason.IMAGE_NOT_FOUND: Explanation(
         "The registry does not have the image.",
-        "A slip in its name or tag, an image that was never pushed, or a registry that hides what you may not see.",
-        "Correct the name, or push the image. For a private registry, name an image pull secret.",
+        "A slip in its name or tag, an image that was never pushed, or only for other processors, or a registry that "
+        "hides what you may not see.",
+        "Correct the name, or push the image, for the nodes' processor. For a private registry, name an image pull "
+        "secret.",
     ),
     Reason.IMAGE_ACCESS_DENIED: Explanation(
         "The registry refuses to hand out the image.",
@@ -135,7 +145,8 @@ EXPLANATIONS: Final[dict[Reason, Explanation]] = {
     ),
     Reason.DEVICE_PLUGIN_MISSING: Explanation(
         "A node has GPUs but offers none to pods.",
-        "NVIDIA's device plugin does not run there, or its driver is not installed or not ready.",
+        "NVIDIA's device plugin does not run there, its driver is not installed or not ready, or the GPUs are not "
+        "healthy.",
         "Install the GPU operator or the device plugin; see its DaemonSet's pods on that node.",
     ),
     Reason.INSUFFICIENT_GPUS: Explanation(
@@ -146,8 +157,8 @@ EXPLANATIONS: Final[dict[Reason, Explanation]] = {
     ),
     Reason.NO_FREE_GPU: Explanation(
         "There are enough GPUs, and all are taken.",
-        "Other pods hold them; the message names them.",
-        "Free one, add a node, or lower `resource.count`.",
+        "Other pods hold them; the message names them, and nodes with GPUs that take no pods.",
+        "Free one, open such a node, add one, or lower `resource.count`.",
     ),
     Reason.INSUFFICIENT_MEMORY: Explanation(
         "No matching node has enough free memory.",
@@ -171,17 +182,18 @@ EXPLANATIONS: Final[dict[Reason, Explanation]] = {
     ),
     Reason.NODES_NOT_READY: Explanation(
         "The nodes that match take no pods at present.",
-        "They are cordoned, or not ready.",
+        "They are cordoned, not ready, or short of memory, disk or processes.",
         "`kubectl uncordon NODE`, or see `kubectl describe node`.",
     ),
     Reason.UNSCHEDULABLE: Explanation(
-        "The scheduler finds no node, for another reason.",
-        "The message has the scheduler's words.",
+        "The scheduler finds no node, for another reason, or no scheduler looks at the pod.",
+        "The message has the scheduler's words, or the name of the scheduler that is waited for.",
         "Put right what they name.",
     ),
     Reason.ROLLOUT_BLOCKED: Explanation(
-        "An edit cannot be rolled out: the new pod waits for a GPU that the old one holds. The old one still serves.",
-        "Pods are replaced one by one with the new one first, and no further GPU is free.",
+        "An edit cannot be rolled out: the new pod waits for a GPU, memory, CPU or disk that the old one holds. What "
+        "served goes on serving.",
+        "Pods are replaced one by one with the new one first, and there is no room for one more.",
         "Add a node, or annotate the Workspace with `berth.dev/rollout: recreate`, which ends the old pod first: "
         "nothing serves until the new one has loaded.",
     ),
@@ -190,10 +202,23 @@ EXPLANATIONS: Final[dict[Reason, Explanation]] = {
         "The machine or its kubelet is down, or the network to it.",
         "See `kubectl describe node`. Kubernetes moves the pod after five minutes if another node can take it.",
     ),
+    Reason.POD_STUCK: Explanation(
+        "A pod that is to go does not go, and with `berth.dev/rollout: recreate` no other starts before it has gone.",
+        "A kubelet that cannot end its process, as when the GPU's driver hangs, or a finalizer of somebody else's.",
+        "`kubectl describe pod POD`; restart the machine, and when it is surely off, `kubectl delete pod POD "
+        "--grace-period=0 --force`.",
+    ),
+    Reason.POD_REJECTED: Explanation(
+        "A node does not take the pod that it was given.",
+        "What it offered is gone: GPUs that are not healthy or taken meanwhile, a label or taint that changed, a node "
+        "that is shutting down; the message has the kubelet's words.",
+        "Put right what they name; `kubectl cordon NODE` sends the next pod to another node. Pods that have ended stay "
+        "as records: `kubectl delete pods --field-selector status.phase=Failed`.",
+    ),
     Reason.POD_EVICTED: Explanation(
         "The node put the pod out.",
-        "It ran short of disk or memory.",
-        "Free it, or use a node with more.",
+        "It ran short of disk or memory, was shut down, or made room for a pod of the system; the message says which.",
+        "Free what it lacks, or use a node with more. Another pod is made by itself.",
     ),
     Reason.NODE_UNDER_PRESSURE: Explanation(
         "The pod's node is short of memory, disk or processes, and the pod does not serve.",

@@ -7,7 +7,7 @@ from typing import Any
 
 from berth_operator.api.names import ANNOTATION_BYPASS
 from berth_operator.api.workspace import Workspace
-from berth_operator.plan import nodes
+from berth_operator.plan import node_affinity, nodes
 from berth_operator.plan.instance_types import CLOUDS, PROVIDERS, InstanceType, instance_type_of, smallest
 from berth_operator.plan.observed import Object, labels
 from berth_operator.plan.placement import GPU_RESOURCE
@@ -79,8 +79,8 @@ def judge_fit(
     gpus, tokens = preset.resources.gpu, min(tokens, preset.model.context_length)
     need = preset.memory_need(tokens)
     asked_of_gpus = math.ceil(need.total / share)
-    asked = nodes.wanted_instance_types(pod_spec)
-    matching = [node for node in known or () if nodes.is_wanted(node, pod_spec)]
+    asked = node_affinity.wanted_instance_types(pod_spec)
+    matching = [node for node in known or () if node_affinity.is_wanted(node, pod_spec)]
     with_gpu = [
         node for node in matching if nodes.allocatable(node, GPU_RESOURCE) or nodes.has_gpu_hint(node)
     ]

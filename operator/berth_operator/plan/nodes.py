@@ -1,13 +1,14 @@
 """What nodes say of themselves: labels, taints, room, GPUs. Pure predicates over Node objects."""
 
-import re
+import math
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 from berth_operator.api.names import LABEL_INSTANCE_TYPE
-from berth_operator.plan.observed import Object, is_sidecar, labels
+from berth_operator.plan.instance_types import instance_type_of
+from berth_operator.plan.observed import Object, has_ended, is_sidecar, labels
 from berth_operator.plan.placement import GPU_RESOURCE
-from berth_operator.quantity import bytes_of
+from berth_operator.quantity import gibibytes, parse_quantity
 
 PRESSURES = {"MemoryPressure": "memory", "DiskPressure": "disk", "PIDPressure": "processes"}
 
@@ -44,31 +45,46 @@ def instance_type(node: Object) -> str:
 
 
 def allocatable(node: Object, resource: str) -> int:
-    """Return how much of a resource a node offers to pods, in its base unit; 0 where it offers none."""
-    text = ((node.get("status") or {}).get("allocatable") or {}).get(resource, "0")
-    try:
-        return bytes_of(str(text))
-    except ValueError:
-        return 0
+    """Return how much of a resource a node offers to pods, in its unit; 0 where it offers none."""
+    return _count(resource, ((node.get("status") or {}).get("allocatable") or {}).get(resource))
 
 
 def requested(pod_spec: Object, resource: str) -> int:
-    """Return how much of a resource a pod asks for, in its base unit: of all that run at once."""
+    """Return how much of a resource a pod asks for, in its unit: of all that run at once."""
     total = 0
     sidecars = filter(is_sidecar, pod_spec.get("initContainers") or [])
     for container in [*sidecars, *(pod_spec.get("containers") or [])]:
         wanted = container.get("resources") or {}
         amount = (wanted.get("requests") or {}).get(resource) or (wanted.get("limits") or {}).get(resource)
-        try:
-            total += bytes_of(str(amount or "0"))
-        except ValueError:
-            continue
+        total += _count(resource, amount)
     return total
 
 
+def _count(resource: str, quantity: Any) -> int:
+    """A quantity in its resource's unit: thousandths of a CPU, bytes, pieces; 0 for what is none."""
+    try:
+        return math.ceil(parse_quantity(str(quantity or "0")) * (1000 if resource == "cpu" else 1))
+    except ValueError:
+        return 0
+
+
+def amount(resource: str, count: int) -> str:
+    """Return an amount of a resource for people: `2 GPUs`, `3.5 CPU`, `64.0 GiB of memory`."""
+    if resource == GPU_RESOURCE:
+        return f"{count} GPU{'' if count == 1 else 's'}"
+    if resource == "cpu":
+        return f"{count / 1000:g} CPU"
+    return f"{gibibytes(count)} of {'disk' if resource == 'ephemeral-storage' else resource}"
+
+
 def has_gpu_hint(node: Object) -> bool:
-    """Whether a node's labels show that the machine has a GPU, whether or not pods can have it."""
-    return any(labels(node).get(hint, "false") not in ("false", "none") for hint in GPU_HINTS)
+    """Whether a node shows that the machine has a GPU, whether or not pods can have it: by its labels, by its type,
+    or by a device plugin that has once reported there."""
+    return (
+        any(labels(node).get(hint, "false") not in ("false", "none") for hint in GPU_HINTS)
+        or instance_type_of(instance_type(node)) is not None
+        or GPU_RESOURCE in ((node.get("status") or {}).get("capacity") or {})
+    )
 
 
 def conditions(node: Object) -> dict[str, str]:
@@ -80,6 +96,22 @@ def conditions(node: Object) -> dict[str, str]:
 def is_ready(node: Object) -> bool:
     """Whether a node's kubelet says that it can run pods. A node that says nothing of it is believed."""
     return conditions(node).get("Ready", "True") == "True"
+
+
+def is_cordoned(node: Object) -> bool:
+    """Whether somebody keeps new pods off a node."""
+    return bool((node.get("spec") or {}).get("unschedulable"))
+
+
+def is_away(node: Object) -> bool:
+    """Whether a node does not answer, by its condition or by the taints that tell so."""
+    taints = {taint.get("key") for taint in (node.get("spec") or {}).get("taints") or []}
+    return not is_ready(node) or bool(taints & UNREACHABLE_TAINTS)
+
+
+def is_closed(node: Object, pod_spec: Object) -> bool:
+    """Whether a node takes no new pod of this kind at present, however much of it is free."""
+    return is_cordoned(node) or is_away(node) or bool(untolerated(node, pod_spec))
 
 
 def pressures(node: Object) -> list[str]:
@@ -108,87 +140,9 @@ def _tolerates(toleration: Object, taint: Object) -> bool:
     return bool(key == taint.get("key") and (toleration.get("value") or "") == (taint.get("value") or ""))
 
 
-def is_wanted(node: Object, pod_spec: Object) -> bool:
-    """Whether the pod's node selector and required node affinity let it run on the node."""
-    own = labels(node)
-    if any(own.get(key) != value for key, value in (pod_spec.get("nodeSelector") or {}).items()):
-        return False
-    affinity = (pod_spec.get("affinity") or {}).get("nodeAffinity") or {}
-    required = affinity.get("requiredDuringSchedulingIgnoredDuringExecution")
-    if not required:
-        return True
-    return any(_term_holds(node, term) for term in required.get("nodeSelectorTerms") or [])
-
-
-def _term_holds(node: Object, term: Object) -> bool:
-    expressions, fields = term.get("matchExpressions") or [], term.get("matchFields") or []
-    # Kubernetes: a term without any condition matches nothing.
-    return bool(expressions or fields) and all(
-        [
-            *(_holds(one, labels(node)) for one in expressions),
-            *(_holds(one, {"metadata.name": name_of(node)}) for one in fields),
-        ]
-    )
-
-
-def _holds(expression: Object, values: dict[str, str]) -> bool:
-    value, listed = values.get(str(expression.get("key"))), expression.get("values") or []
-    match expression.get("operator"):
-        case "In":
-            return value in listed
-        case "NotIn":
-            return value not in listed
-        case "Exists":
-            return value is not None
-        case "DoesNotExist":
-            return value is None
-        case "Gt" | "Lt" as operator:
-            if value is None or not re.fullmatch(r"-?[0-9]+", value) or not listed:
-                return False
-            return int(value) > int(listed[0]) if operator == "Gt" else int(value) < int(listed[0])
-        case _:
-            return False
-
-
-def wanted_labels(pod_spec: Object) -> Iterator[str]:
-    """Return what a pod requires of its node's labels, as people write it: `apps=llm`, `spot (not set)`."""
-    for key, value in sorted((pod_spec.get("nodeSelector") or {}).items()):
-        yield f"{key}={value}"
-    affinity = (pod_spec.get("affinity") or {}).get("nodeAffinity") or {}
-    required = affinity.get("requiredDuringSchedulingIgnoredDuringExecution") or {}
-    for term in (required.get("nodeSelectorTerms") or [])[:1]:
-        for one in term.get("matchExpressions") or []:
-            yield _in_words(one)
-
-
-def _in_words(expression: dict[str, Any]) -> str:
-    key, values = expression.get("key"), list(expression.get("values") or [])
-    match expression.get("operator"):
-        case "In":
-            return f"{key}={values[0]}" if len(values) == 1 else f"{key} in ({', '.join(values)})"
-        case "Exists":
-            return f"{key} (set)"
-        case "DoesNotExist":
-            return f"{key} (not set)"
-        case operator:
-            return f"{key} {operator} {', '.join(values)}"
-
-
-def wanted_instance_types(pod_spec: Object) -> list[str]:
-    """Return the machine types that a pod requires, [] where any will do."""
-    affinity = (pod_spec.get("affinity") or {}).get("nodeAffinity") or {}
-    required = affinity.get("requiredDuringSchedulingIgnoredDuringExecution") or {}
-    for term in required.get("nodeSelectorTerms") or []:
-        for one in term.get("matchExpressions") or []:
-            if one.get("key") == LABEL_INSTANCE_TYPE and one.get("operator") == "In":
-                return [str(value) for value in one.get("values") or []]
-    return []
-
-
 def gpu_requests(pods: Iterable[Object]) -> Iterator[tuple[Object, int]]:
     """Return each pod that holds GPUs, and how many: it has a node and has not ended."""
     for pod in pods:
         held = requested(pod.get("spec") or {}, GPU_RESOURCE)
-        ended = (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed")
-        if held and not ended and (pod.get("spec") or {}).get("nodeName"):
+        if held and not has_ended(pod) and (pod.get("spec") or {}).get("nodeName"):
             yield pod, held

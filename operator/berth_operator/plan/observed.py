@@ -92,9 +92,16 @@ def node_name(pod: Object) -> str:
 
 
 def is_pod_ready(pod: Object) -> bool:
-    """Whether a pod says of itself that it may be sent requests."""
-    found = (pod.get("status") or {}).get("conditions") or []
-    return any(item.get("type") == "Ready" and item.get("status") == "True" for item in found)
+    """Whether a pod says of itself that it may be sent requests; one that has not started or has ended may not."""
+    status = pod.get("status") or {}
+    found = status.get("conditions") or []
+    says_so = any(item.get("type") == "Ready" and item.get("status") == "True" for item in found)
+    return says_so and status.get("phase") not in ("Pending", "Succeeded", "Failed")
+
+
+def has_ended(pod: Object) -> bool:
+    """Whether a pod has ended for good and stays only as a record."""
+    return (pod.get("status") or {}).get("phase") in ("Failed", "Succeeded")
 
 
 def declared(pod: Object, container: Object) -> Object:

@@ -5,6 +5,7 @@ from berth_operator.plan.diagnosis.images import IMAGE_REASONS
 from berth_operator.plan.observed import (
     Object,
     declared,
+    has_ended,
     is_pod_ready,
     is_running,
     is_sidecar,
@@ -24,7 +25,7 @@ def asks_for_events(pod: Object, now: str = "") -> bool:
 
     They say which volume cannot be mounted, which image pull secret is missing, and which probe ended a container.
     """
-    if is_pod_ready(pod) or not node_name(pod):
+    if is_pod_ready(pod) or not node_name(pod) or has_ended(pod):
         return False
     status = pod.get("status") or {}
     containers = [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]

@@ -45,8 +45,11 @@ class Reason(StrEnum):
     NODES_NOT_READY = "NodesNotReady"
     UNSCHEDULABLE = "Unschedulable"
     ROLLOUT_BLOCKED = "RolloutBlocked"
+    ROLLOUT_PAUSED = "RolloutPaused"
 
     NODE_LOST = "NodeLost"
+    POD_STUCK = "PodStuck"
+    POD_REJECTED = "PodRejected"
     POD_EVICTED = "PodEvicted"
     NODE_UNDER_PRESSURE = "NodeUnderPressure"
 
@@ -81,6 +84,8 @@ SEVERITY: tuple[Reason, ...] = (
     Reason.DOES_NOT_FIT,
     Reason.NAME_CONFLICT,
     Reason.REFUSED_BY_CLUSTER,
+    # Somebody holds it up.
+    Reason.ROLLOUT_PAUSED,
     # No pod exists.
     Reason.QUOTA_EXCEEDED,
     Reason.ADMISSION_REFUSED,
@@ -109,6 +114,8 @@ SEVERITY: tuple[Reason, ...] = (
     Reason.UNSCHEDULABLE,
     # Its node fails it.
     Reason.NODE_LOST,
+    Reason.POD_STUCK,
+    Reason.POD_REJECTED,
     Reason.POD_EVICTED,
     Reason.VOLUME_UNAVAILABLE,
     # The node cannot start its container.

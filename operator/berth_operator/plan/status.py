@@ -10,6 +10,7 @@ from berth_operator.plan.observed import (
     Object,
     Observed,
     declared,
+    has_ended,
     is_pod_ready,
     is_running,
     is_sidecar,
@@ -88,17 +89,13 @@ def report(
 
 def worker_nodes(observed: Observed) -> list[str]:
     """Return the names of the nodes that run the Workspace's pods, of whichever template, sorted."""
-    running = (
-        pod
-        for pod in observed.live_pods
-        if (pod.get("status") or {}).get("phase") not in ("Failed", "Succeeded")
-    )
-    return sorted({node_name(pod) for pod in running if node_name(pod)})
+    return sorted({node_name(pod) for pod in observed.live_pods if node_name(pod) and not has_ended(pod)})
 
 
 def progress(observed: Observed) -> dict[str, Any] | None:
     """Return how far the slowest of the present template's pods is, or None when none is on its way."""
-    steps = [_step(pod, observed) for pod in observed.current_pods if not is_pod_ready(pod)]
+    starting = (pod for pod in observed.current_pods if not is_pod_ready(pod) and not has_ended(pod))
+    steps = [_step(pod, observed) for pod in starting]
     return min(steps, key=lambda step: (PHASES.index(step["phase"]), step.get("percent", 0)), default=None)
 
 

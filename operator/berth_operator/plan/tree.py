@@ -1,16 +1,21 @@
 """A Workspace and everything under it as a tree, each with how it is, the first cause marked: `berth explain`."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from berth_operator.plan import nodes
 from berth_operator.plan.diagnosis import findings
+from berth_operator.plan.diagnosis.leaving import leaving_findings
 from berth_operator.plan.diagnosis.pods import pod_findings
 from berth_operator.plan.observed import REVISION, Object, Observed, annotations, is_pod_ready, node_name
+from berth_operator.plan.progress import PHASES
 from berth_operator.plan.reasons import SEVERITY, UNDER_WAY, Culprit, Finding, Reason
 
-REFUSALS = frozenset(SEVERITY[: SEVERITY.index(Reason.QUOTA_EXCEEDED)])
+REFUSALS = frozenset(SEVERITY[: SEVERITY.index(Reason.ROLLOUT_PAUSED)])
 """Reasons that lie in the Workspace itself."""
+
+TOLD_BY_SERVERS = frozenset(name for name, _ in PHASES.values())
+"""Phases of `status.progress` of which a server says how far it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,10 +32,14 @@ class Branch:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """The tree of a Workspace, and its first cause: None where nothing is wrong."""
+    """The tree of a Workspace, and its first cause: None where nothing is wrong.
+
+    `unseen` says that no operator has looked at the Workspace as it stands, so that its conditions are of before.
+    """
 
     tree: Branch
     cause: Finding | None
+    unseen: str = ""
 
 
 def explain(workspace: Object, observed: Observed, now: str) -> Explanation:
@@ -47,6 +56,10 @@ def explain(workspace: Object, observed: Observed, now: str) -> Explanation:
         )
     else:
         cause = next(iter(findings(observed, now)), None)
+        of_server = ((workspace.get("status") or {}).get("progress") or {}).get("phase") in TOLD_BY_SERVERS
+        if cause is not None and of_server and cause.reason == ready.get("reason") == Reason.STARTING:
+            # The operator asks the servers how far they are.
+            cause = replace(cause, what=str(ready.get("message") or cause.what))
     marked = cause if cause is not None and (refused is not None or cause.reason not in UNDER_WAY) else None
     status = workspace.get("status") or {}
     state = f"{status.get('state') or 'not looked at yet'}"
@@ -58,7 +71,17 @@ def explain(workspace: Object, observed: Observed, now: str) -> Explanation:
         refused is not None,
         tuple(_deployment(observed, marked, now)),
     )
-    return Explanation(tree, cause)
+    return Explanation(tree, cause, _unseen(workspace))
+
+
+def _unseen(workspace: Object) -> str:
+    generation = workspace["metadata"].get("generation", 0)
+    looked_at = (workspace.get("status") or {}).get("observedGeneration", -1)
+    if looked_at < 0:
+        return "no operator has looked at this Workspace"
+    if looked_at < generation:
+        return f"no operator has looked at the last edit: the conditions are of generation {looked_at} of {generation}"
+    return ""
 
 
 def _deployment(observed: Observed, cause: Finding | None, now: str) -> Iterator[Branch]:
@@ -85,7 +108,7 @@ def _replica_sets(observed: Observed, cause: Finding | None, now: str) -> Iterat
         stamp = (replica_set["metadata"].get("labels") or {}).get("pod-template-hash")
         pods = [
             pod
-            for pod in observed.live_pods
+            for pod in sorted(observed.pods, key=lambda one: str(one["metadata"]["name"]))
             if (pod["metadata"].get("labels") or {}).get("pod-template-hash") == stamp
         ]
         if not pods and not current:
@@ -111,19 +134,25 @@ def _pods(
     pods: "tuple[Object, ...] | list[Object]", observed: Observed, cause: Finding | None, now: str
 ) -> Iterator[Branch]:
     for pod in pods:
-        found = min(
-            pod_findings(pod, observed, now), key=lambda one: SEVERITY.index(one.reason), default=None
-        )
+        ending = bool(pod["metadata"].get("deletionTimestamp"))
+        of_it = leaving_findings(observed, now) if ending else pod_findings(pod, observed, now)
+        found = min(of_it, key=lambda one: SEVERITY.index(one.reason), default=None)
         is_cause = found is not None and cause is not None and _same(found, cause)
         on_node = is_cause and found is not None and found.culprit == Culprit("Node", node_name(pod))
         yield Branch(
             "Pod",
             pod["metadata"]["name"],
-            "ready" if is_pod_ready(pod) else str((pod.get("status") or {}).get("phase") or "Pending"),
+            _pod_state(pod),
             None if on_node else found,
             is_cause and not on_node,
             tuple(_node(pod, observed, found if on_node else None)),
         )
+
+
+def _pod_state(pod: Object) -> str:
+    if pod["metadata"].get("deletionTimestamp"):
+        return "ending"
+    return "ready" if is_pod_ready(pod) else str((pod.get("status") or {}).get("phase") or "Pending")
 
 
 def _same(one: Finding, other: Finding) -> bool:

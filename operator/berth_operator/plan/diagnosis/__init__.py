@@ -8,9 +8,10 @@ What is matched here are the words of Kubernetes itself: the kubelet's (`pkg/kub
 from dataclasses import replace
 
 from berth_operator.plan.diagnosis.creation import creation_failures
+from berth_operator.plan.diagnosis.leaving import leaving_findings
 from berth_operator.plan.diagnosis.pods import pod_findings
 from berth_operator.plan.diagnosis.rollout import rollout_state
-from berth_operator.plan.observed import Observed, is_pod_ready, node_name
+from berth_operator.plan.observed import Observed, has_ended, is_pod_ready, node_name
 from berth_operator.plan.reasons import SEVERITY, Finding, Reason
 
 __all__ = ["diagnose", "findings", "unplaced"]
@@ -18,7 +19,7 @@ __all__ = ["diagnose", "findings", "unplaced"]
 UNPLACED = frozenset(
     SEVERITY[SEVERITY.index(Reason.QUOTA_EXCEEDED) : SEVERITY.index(Reason.SECRET_MISSING)]
     + SEVERITY[SEVERITY.index(Reason.ROLLOUT_BLOCKED) : SEVERITY.index(Reason.NODE_LOST)]
-    + (Reason.VOLUME_UNAVAILABLE,)
+    + (Reason.VOLUME_UNAVAILABLE, Reason.NODE_LOST, Reason.POD_STUCK, Reason.POD_REJECTED, Reason.POD_EVICTED)
 )
 """Reasons for which a pod has no node."""
 
@@ -42,6 +43,7 @@ def findings(observed: Observed, now: str = "") -> list[Finding]:
     found = [
         *creation_failures(observed),
         *(one for pod in observed.current_pods for one in pod_findings(pod, observed, now)),
+        *leaving_findings(observed, now),
         state,
     ]
     # Sorting is stable: of several pods with the same trouble, the first by name stays first.
@@ -62,7 +64,7 @@ def _with_who_serves(finding: Finding, observed: Observed) -> Finding:
 
 def unplaced(observed: Observed, wanted: int, now: str = "") -> Finding | None:
     """Return why not every wanted pod has a node, or None when each has one."""
-    placed = [pod for pod in observed.current_pods if node_name(pod)]
+    placed = [pod for pod in observed.current_pods if node_name(pod) and not has_ended(pod)]
     if observed.deployment is not None and len(placed) >= wanted:
         return None
     for finding in findings(observed, now):

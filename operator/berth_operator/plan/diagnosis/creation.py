@@ -7,6 +7,9 @@ from berth_operator.plan.observed import REVISION, Object, Observed, annotations
 from berth_operator.plan.reasons import Culprit, Finding, Reason, clipped
 
 QUOTA = re.compile(r"exceeded quota: (?P<name>[^,\s]+)")
+UNLIMITED = re.compile(r"failed quota: (?P<name>[^:\s]+): must specify (?P<what>.+)")
+ACCOUNT = re.compile(r'serviceaccount "(?P<name>[^"]+)" not found')
+WEBHOOK = re.compile(r'failed calling webhook "(?P<name>[^"]+)"')
 PREFIX = re.compile(r'^pods "[^"]*" is forbidden: ')
 
 ADMISSION = (
@@ -27,7 +30,9 @@ def creation_failures(observed: Observed) -> Iterator[Finding]:
     for owner, kind in _owners(observed):
         for condition in (owner.get("status") or {}).get("conditions") or []:
             if condition.get("type") == "ReplicaFailure" and condition.get("status") == "True":
-                yield _finding(Culprit(kind, owner["metadata"]["name"]), str(condition.get("message", "")))
+                culprit = Culprit(kind, owner["metadata"]["name"])
+                words = _of_any_pod(culprit, str(condition.get("message", "")))
+                yield _finding(culprit, words, is_rollout=bool(observed.old_pods))
                 return
 
 
@@ -41,27 +46,60 @@ def _owners(observed: Observed) -> Iterator[tuple[Object, str]]:
         yield observed.deployment, "Deployment"
 
 
-def _finding(culprit: Culprit, message: str) -> Finding:
+def _of_any_pod(owner: Culprit, message: str) -> str:
+    """Return the words without the end of the pod's name, which is another at each attempt and would be news."""
+    stem = re.escape(owner.name) + ("" if owner.kind == "ReplicaSet" else "-[a-z0-9]+")
+    return re.sub(rf"\b({stem})-[a-z0-9]{{5}}\b", r"\1", message)
+
+
+def _finding(culprit: Culprit, message: str, *, is_rollout: bool) -> Finding:
     text = clipped(PREFIX.sub("", message))
+    head = f"{culprit} cannot create pods"
     if quota := QUOTA.search(message):
         return Finding(
             Reason.QUOTA_EXCEEDED,
-            f'{culprit} cannot create pods: ResourceQuota "{quota["name"]}" is used up ({text})',
-            "raise the quota, or delete or shrink what else uses it",
+            f'{head}: ResourceQuota "{quota["name"]}" is used up ({text})',
+            "raise the quota, or delete or shrink what else uses it"
+            + ", or annotate the Workspace with berth.dev/rollout: recreate, which ends the old pod first"
+            * is_rollout,
             Culprit("ResourceQuota", quota["name"]),
             cause=quota["name"],
+        )
+    if quota := UNLIMITED.search(message):
+        return Finding(
+            Reason.ADMISSION_REFUSED,
+            f'{head}: ResourceQuota "{quota["name"]}" counts what they do not name ({text})',
+            "give the namespace a LimitRange with a default for it, or take it out of the quota",
+            Culprit("ResourceQuota", quota["name"]),
+            cause=quota["name"],
+        )
+    if account := ACCOUNT.search(message):
+        return Finding(
+            Reason.POD_CREATION_FAILED,
+            f'{head}: ServiceAccount "{account["name"]}" does not exist in the namespace',
+            "create it, or correct serviceAccountName in inference.template",
+            Culprit("ServiceAccount", account["name"]),
+            cause=account["name"],
+        )
+    if webhook := WEBHOOK.search(message):
+        return Finding(
+            Reason.POD_CREATION_FAILED,
+            f'{head}: the admission webhook "{webhook["name"]}" does not answer ({text})',
+            "see to the pods behind that webhook: until it answers, nobody creates pods that it is asked about",
+            Culprit("Webhook", webhook["name"]),
+            cause=webhook["name"],
         )
     if any(words in message for words in ADMISSION):
         return Finding(
             Reason.ADMISSION_REFUSED,
-            f"{culprit} cannot create pods: admission refuses them ({text})",
+            f"{head}: admission refuses them ({text})",
             "change that policy, or the part of the Workspace that it objects to",
             culprit,
             cause=text,
         )
     return Finding(
         Reason.POD_CREATION_FAILED,
-        f"{culprit} cannot create pods ({text})",
+        f"{head} ({text})",
         "do what these words ask for, and look at the namespace's quotas, limit ranges and policies",
         culprit,
         cause=text,

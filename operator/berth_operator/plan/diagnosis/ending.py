@@ -42,6 +42,9 @@ GPU_MEMORY = re.compile(
     r"|No available memory for the cache blocks|needed, which is larger than the available KV cache memory"
     r"|Free memory on device .* is less than desired GPU memory utilization"
 )
+OTHER_PROCESSOR = "exec format error"
+"""What the kernel says of a program that is not for this processor."""
+
 LAST_WORDS = re.compile(
     r"^(?:\S+ )*?(?P<said>[\w.]*(?:Error|Exception|error|fatal|panic)\b.*)$", re.IGNORECASE
 )
@@ -87,6 +90,14 @@ def ending_finding(pod: Object, container: Object, observed: Observed, doing: st
             + REMEDIES[Reason.GPU_OUT_OF_MEMORY],
             culprit,
         )
+    if OTHER_PROCESSOR in text:
+        return Finding(
+            Reason.CONTAINER_START_FAILED,
+            f"{what} cannot be started{again}: {gist(text)}",
+            "the image is for another processor than this node's: use one that is for it, or keep the pod on nodes "
+            "that the image is for (resource.labelSelector: kubernetes.io/arch)",
+            culprit,
+        )
     if (limit := _timed_out(pod, container, ended, observed)) is not None:
         return Finding(
             Reason.STARTUP_TIMED_OUT,
@@ -102,6 +113,7 @@ def ending_finding(pod: Object, container: Object, observed: Observed, doing: st
     return Finding(
         Reason.CRASH_LOOP,
         f"{what} keeps ending: exit {ended.get('exitCode', 'unknown')}{again}"
+        + ("; it did not answer its liveness probe" if _was_killed(pod, observed, "liveness") else "")
         + (f'; its last words: "{words}"' if words else ""),
         f"see `kubectl logs -n {_namespace(pod)} {pod['metadata']['name']}{_choice(pod, container)} --previous`",
         culprit,
@@ -140,7 +152,8 @@ def gist(text: str) -> str:
     lines = [LOG_PREFIX.sub("", line.strip()) for line in text.splitlines() if line.strip()]
     for line in reversed(lines):
         if found := LAST_WORDS.match(line):
-            return clipped(found["said"])
+            # Where the line ends with the word that tells of an error, the words before it say which.
+            return clipped(found["said"] if " " in found["said"] else line)
     return clipped(lines[-1]) if lines else ""
 
 
@@ -155,14 +168,19 @@ def _timed_out(pod: Object, container: Object, ended: Object, observed: Observed
     if not probe:
         return None
     limit = float(probe.get("periodSeconds", 10) * probe.get("failureThreshold", 3))
-    told = any(
-        event.get("reason") == "Killing" and "failed startup probe" in str(event.get("message", ""))
-        for event in observed.events_of(pod)
-    )
+    told = _was_killed(pod, observed, "startup")
     ran = seconds_between(ended.get("startedAt"), ended.get("finishedAt"))
     # A server that never served and ran for just that long, ended by a signal or by draining after one.
     spent = ran is not None and limit <= ran <= limit + 300 and ended.get("exitCode") in (0, 137, 143)
     return limit if told or spent else None
+
+
+def _was_killed(pod: Object, observed: Observed, probe: str) -> bool:
+    """Whether the kubelet tells of having ended a container of the pod for a probe."""
+    return any(
+        event.get("reason") == "Killing" and f"failed {probe} probe" in str(event.get("message", ""))
+        for event in observed.events_of(pod)
+    )
 
 
 def _choice(pod: Object, container: Object) -> str:

@@ -23,6 +23,8 @@ DENIED = re.compile(
     r"\b40[13]\b|unauthorized|denied|authentication required|authorization failed|no basic auth credentials",
     re.IGNORECASE,
 )
+ADDRESS = re.compile(r"https?://\S+")
+OTHER_PROCESSOR = re.compile(r"no match for platform|no matching manifest for", re.IGNORECASE)
 NOT_FOUND = re.compile(
     r"not found|manifest unknown|name unknown|does not exist|\b404\b|notfound", re.IGNORECASE
 )
@@ -34,8 +36,10 @@ def image_finding(what: str, container: Object, events: tuple[Object, ...]) -> F
     image = str(container.get("image"))
     text = _words(str(waiting.get("message") or ""), events)
     culprit, said = Culprit("Image", image), f" ({clipped(text)})" if text else f" ({waiting.get('reason')})"
+    # Its name may hold any word, and its tag any number; so may the address that it was asked for at.
+    about = ADDRESS.sub("", text.replace(image, ""))
     lacks = missing_pull_secrets(events)
-    if RATE_LIMITED.search(text):
+    if RATE_LIMITED.search(about):
         return Finding(
             Reason.IMAGE_RATE_LIMITED,
             f'{what} cannot get its image "{image}": its registry refuses further requests for now{said}',
@@ -43,7 +47,7 @@ def image_finding(what: str, container: Object, events: tuple[Object, ...]) -> F
             culprit,
             cause=image,
         )
-    if lacks and (DENIED.search(text) or NOT_FOUND.search(text)):
+    if lacks and (DENIED.search(about) or NOT_FOUND.search(about)):
         names = ", ".join(f'"{name}"' for name in lacks)
         return Finding(
             Reason.PULL_SECRET_MISSING,
@@ -52,7 +56,7 @@ def image_finding(what: str, container: Object, events: tuple[Object, ...]) -> F
             Culprit("Secret", lacks[0]),
             cause=",".join(lacks),
         )
-    if DENIED.search(text):
+    if DENIED.search(about):
         return Finding(
             Reason.IMAGE_ACCESS_DENIED,
             f'{what} cannot get its image "{image}": its registry refuses it{said}',
@@ -61,7 +65,16 @@ def image_finding(what: str, container: Object, events: tuple[Object, ...]) -> F
             culprit,
             cause=image,
         )
-    if NOT_FOUND.search(text):
+    if OTHER_PROCESSOR.search(about):
+        return Finding(
+            Reason.IMAGE_NOT_FOUND,
+            f'{what} cannot get its image "{image}": its registry has it for other processors only{said}',
+            "push it for this node's processor, or keep the pod on nodes that it is for (resource.labelSelector: "
+            "kubernetes.io/arch)",
+            culprit,
+            cause=image,
+        )
+    if NOT_FOUND.search(about):
         return Finding(
             Reason.IMAGE_NOT_FOUND,
             f'{what} cannot get its image "{image}": its registry does not have it{said}',

@@ -6,15 +6,17 @@ from berth_operator.api.names import FETCH_CONTAINER, VLLM_CONTAINER
 from berth_operator.plan import nodes
 from berth_operator.plan.clock import seconds_between, span
 from berth_operator.plan.diagnosis.adapters import adapter_finding, adapter_name
+from berth_operator.plan.diagnosis.ended_pods import ended_findings
 from berth_operator.plan.diagnosis.ending import ending_finding
 from berth_operator.plan.diagnosis.images import IMAGE_REASONS, image_finding
 from berth_operator.plan.diagnosis.missing import missing_object
-from berth_operator.plan.diagnosis.scheduling import scheduling_finding
+from berth_operator.plan.diagnosis.scheduling import scheduling_finding, unseen_finding
 from berth_operator.plan.observed import (
     Object,
     Observed,
     declared,
     described,
+    has_ended,
     is_pod_ready,
     is_running,
     is_sidecar,
@@ -32,8 +34,8 @@ def pod_findings(pod: Object, observed: Observed, now: str) -> Iterator[Finding]
     """Yield everything that keeps one pod from serving; nothing for a pod that serves."""
     name = pod["metadata"]["name"]
     status = pod.get("status") or {}
-    if status.get("reason") == "Evicted":
-        yield from _evicted(pod, observed)
+    if has_ended(pod):
+        yield from ended_findings(pod, observed)
         return
     conditions = {condition.get("type"): condition for condition in status.get("conditions") or []}
     scheduled = conditions.get("PodScheduled", {})
@@ -50,7 +52,10 @@ def pod_findings(pod: Object, observed: Observed, now: str) -> Iterator[Finding]
                 cause=str(scheduled.get("reason")),
             )
         return
-    if is_pod_ready(pod) or not node_name(pod):
+    if not node_name(pod):
+        yield from unseen_finding(pod, now)
+        return
+    if is_pod_ready(pod):
         return
     yield from _node(pod, observed)
     main = status.get("containerStatuses") or []
@@ -64,26 +69,6 @@ def pod_findings(pod: Object, observed: Observed, now: str) -> Iterator[Finding]
     yield from trouble
     if not trouble:
         yield _on_its_way(pod, main, observed, now)
-
-
-def _evicted(pod: Object, observed: Observed) -> Iterator[Finding]:
-    # A pod that was put out stays as a record; once another has taken its place, that one tells how things are.
-    others = [
-        one
-        for one in observed.current_pods
-        if one is not pod and (one.get("status") or {}).get("phase") != "Failed"
-    ]
-    if others:
-        return
-    name = pod["metadata"]["name"]
-    yield Finding(
-        Reason.POD_EVICTED,
-        f'pod "{name}" was evicted from node "{node_name(pod) or "unknown"}": '
-        f"{clipped((pod.get('status') or {}).get('message'))}",
-        "free that resource on the node, or let the pod run on a larger one",
-        Culprit("Pod", name),
-        cause=node_name(pod),
-    )
 
 
 def _node(pod: Object, observed: Observed) -> Iterator[Finding]:

@@ -1,6 +1,9 @@
 """The Deployment's own numbers: does every replica of the present template serve, and if not, where is it?"""
 
-from berth_operator.plan.observed import Observed, is_pod_ready
+from collections.abc import Sequence
+
+from berth_operator.plan import nodes
+from berth_operator.plan.observed import Object, Observed, has_ended, is_pod_ready, node_name
 from berth_operator.plan.reasons import Culprit, Finding, Reason
 
 
@@ -33,6 +36,14 @@ def rollout_state(observed: Observed) -> Finding | None:
         )
     if updated >= wanted and total == updated and available >= wanted:
         return None
+    if updated < wanted and (deployment.get("spec") or {}).get("paused"):
+        namespace = deployment["metadata"].get("namespace", "default")
+        return Finding(
+            Reason.ROLLOUT_PAUSED,
+            f"{culprit} is paused: what was changed since is not rolled out",
+            f"`kubectl rollout resume deployment -n {namespace} {culprit.name}`",
+            culprit,
+        )
     if total > updated:
         return Finding(
             Reason.ROLLING_OUT,
@@ -47,3 +58,34 @@ def rollout_state(observed: Observed) -> Finding | None:
 def _gap(deployment: dict[str, dict[str, dict[str, str]]]) -> str:
     kind = ((deployment.get("spec") or {}).get("strategy") or {}).get("type")
     return ", and end before new ones start (berth.dev/rollout: recreate)" if kind == "Recreate" else ""
+
+
+def blocked_by_itself(
+    name: str, resource: str, wanted: int, asks: str, able: Sequence[Object] | None, observed: Observed
+) -> Finding | None:
+    """Return the finding where a pod of an earlier template holds what the new pod waits for.
+
+    It holds as much as is `wanted`, on a node that the new pod could use (None: they are not known), so that the new
+    pod fits once it is gone.
+    """
+    names = None if able is None else {nodes.name_of(node) for node in able}
+    holders = (
+        pod
+        for pod in observed.old_pods
+        if nodes.requested(pod.get("spec") or {}, resource) >= max(wanted, 1) and not has_ended(pod)
+    )
+    old = next(
+        (pod for pod in holders if node_name(pod) and (names is None or node_name(pod) in names)), None
+    )
+    if old is None:
+        return None
+    serves = "goes on serving" if is_pod_ready(old) else "does not serve either"
+    then = " and serves nothing until the new one has loaded" if is_pod_ready(old) else ""
+    return Finding(
+        Reason.ROLLOUT_BLOCKED,
+        f'pod "{name}" of the new template needs {asks}, which pod "{old["metadata"]["name"]}" of the old one holds on '
+        f'node "{node_name(old)}"; the old one {serves}',
+        "add a node with as much free, or annotate the Workspace with berth.dev/rollout: recreate, which ends the old "
+        f"pod first{then}",
+        Culprit("Pod", old["metadata"]["name"]),
+    )
