@@ -255,6 +255,12 @@ EXPLANATIONS: Final[dict[Reason, Explanation]] = {
         "The message has its exit code and its last words.",
         "`berth logs NAME --previous` (or `kubectl logs POD --previous`) has the rest.",
     ),
+    Reason.PEER_LOST: Explanation(
+        "Another node of those that hold the model together ended or cannot be reached. vLLM ended on all of them and "
+        "starts anew.",
+        "A pod of the group was replaced or put out, its node went down, or the network between them broke.",
+        "Wait. If it comes back: `berth explain NAME` shows each pod, and `berth logs NAME -c vllm` which went first.",
+    ),
     Reason.NOT_READY: Explanation(
         "A pod that served no longer answers its readiness probe.",
         "It is shutting down, or too busy to answer.",

@@ -1,13 +1,13 @@
-"""Pods that the cluster does not let the ReplicaSet create: quotas, admission, limit ranges."""
+"""Pods that the cluster does not let a ReplicaSet or StatefulSet create: quotas, admission, limit ranges."""
 
 import re
 from collections.abc import Iterator
 
-from berth_operator.plan.observed import REVISION, Object, Observed, annotations
+from berth_operator.plan.observed import REVISION, Object, Observed, annotations, uid
 from berth_operator.plan.reasons import Culprit, Finding, Reason, clipped
 
 QUOTA = re.compile(r"exceeded quota: (?P<name>[^,\s]+)")
-PREFIX = re.compile(r'^pods "[^"]*" is forbidden: ')
+PREFIX = re.compile(r'^(?:create Pod \S+ in StatefulSet \S+ failed error: )?pods "[^"]*" is forbidden: ')
 
 ADMISSION = (
     "violates PodSecurity",
@@ -24,6 +24,12 @@ ADMISSION = (
 
 def creation_failures(observed: Observed) -> Iterator[Finding]:
     """Yield why pods of the present template cannot be created."""
+    if (group := observed.group) is not None:
+        # A StatefulSet has no condition for it, only an Event each time.
+        tries = [one for one in observed.events.get(uid(group), ()) if one.get("reason") == "FailedCreate"]
+        for event in tries[-1:]:
+            yield _finding(Culprit("StatefulSet", group["metadata"]["name"]), str(event.get("message", "")))
+        return
     for owner, kind in _owners(observed):
         for condition in (owner.get("status") or {}).get("conditions") or []:
             if condition.get("type") == "ReplicaFailure" and condition.get("status") == "True":
