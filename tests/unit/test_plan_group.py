@@ -357,7 +357,7 @@ def test_it_serves_when_every_pod_of_the_group_does() -> None:
                     "uid-set": (
                         event(
                             "FailedCreate",
-                            'create Pod ws-0 in StatefulSet ws failed error: pods "ws-0" is forbidden: '
+                            'Create Pod ws-0 in StatefulSet ws failed error: pods "ws-0" is forbidden: '
                             "exceeded quota: gpus, requested: requests.nvidia.com/gpu=1",
                         ),
                     )

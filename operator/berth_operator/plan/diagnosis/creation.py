@@ -7,7 +7,7 @@ from berth_operator.plan.observed import REVISION, Object, Observed, annotations
 from berth_operator.plan.reasons import Culprit, Finding, Reason, clipped
 
 QUOTA = re.compile(r"exceeded quota: (?P<name>[^,\s]+)")
-PREFIX = re.compile(r'^(?:create Pod \S+ in StatefulSet \S+ failed error: )?pods "[^"]*" is forbidden: ')
+PREFIX = re.compile(r'^(?:[Cc]reate Pod \S+ in StatefulSet \S+ failed error: )?pods "[^"]*" is forbidden: ')
 
 ADMISSION = (
     "violates PodSecurity",

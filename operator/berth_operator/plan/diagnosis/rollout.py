@@ -16,6 +16,14 @@ def rollout_state(observed: Observed) -> Finding | None:
     culprit = Culprit("StatefulSet" if of_group else "Deployment", controller["metadata"]["name"])
     status = controller.get("status") or {}
     wanted = replicas_wanted(observed)
+    if wanted == 0 and of_group:
+        return Finding(
+            Reason.ROLLING_OUT,
+            f"{culprit} is replacing its pods all at once, for they hold the model together: {len(observed.pods)} of "
+            "the earlier template have yet to end, and nothing serves until the new ones have loaded",
+            "",
+            culprit,
+        )
     if not observed.is_settled:
         return Finding(
             Reason.DEPLOYING, f"{culprit} has a change that is not being acted on yet", "", culprit
@@ -25,14 +33,6 @@ def rollout_state(observed: Observed) -> Finding | None:
     # pods themselves have the last word: whoever counts them may be late.
     ready = sum(is_pod_ready(pod) for pod in observed.current_pods)
     available = min(status.get("availableReplicas", 0), status.get("readyReplicas", 0), ready)
-    if wanted == 0 and of_group:
-        return Finding(
-            Reason.ROLLING_OUT,
-            f"{culprit} is replacing its pods all at once, for they hold the model together: {len(observed.pods)} of "
-            "the earlier template have yet to end, and nothing serves until the new ones have loaded",
-            "",
-            culprit,
-        )
     if wanted == 0:
         return Finding(
             Reason.STOPPED,
