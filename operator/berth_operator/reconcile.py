@@ -6,6 +6,16 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from berth_operator.api.workspace import InvalidWorkspace, Workspace, parse_workspace
+from berth_operator.children import (
+    PUT_ASIDE,
+    RESOURCES,
+    Identity,
+    children,
+    conflict,
+    essence,
+    identity,
+    watched,
+)
 from berth_operator.cluster_cache import (
     DEPLOYMENTS,
     SERVICES,
@@ -23,7 +33,7 @@ from berth_operator.observe.on_demand import OnDemand
 from berth_operator.plan.differences import covers, digest
 from berth_operator.plan.fit import Fit
 from berth_operator.plan.group import next_step, peers_name
-from berth_operator.plan.metadata import ANNOTATION_RENDERED, is_controlled_by, owner_of
+from berth_operator.plan.metadata import is_controlled_by
 from berth_operator.plan.observed import Observed, is_of_group, is_put_aside
 from berth_operator.plan.questions import asks_for_health
 from berth_operator.plan.reasons import Culprit, Finding, Reason
@@ -47,15 +57,10 @@ STARTING_SECONDS = 20.0
 CONFIG_SECONDS = 20.0
 """How soon an edit of a ConfigMap is seen. Kubelets take about a minute for theirs."""
 
-RESOURCES = {"Deployment": DEPLOYMENTS, "StatefulSet": STATEFUL_SETS, "Service": SERVICES}
-
-PUT_ASIDE: Object = {"metadata": {"annotations": {ANNOTATION_RENDERED: None}}, "spec": {"replicas": 0}}
-"""What becomes of a Deployment that a StatefulSet takes over from, and the reverse: it needs no right to delete."""
-
 BLOCKED = frozenset({Reason.NAME_CONFLICT, Reason.REFUSED_BY_CLUSTER})
 
 
-Unwatched = dict[tuple[Resource, Key], Object | None]
+Unwatched = dict[Identity, Object | None]
 """Children that no watch has told of, by kind and name, as they were found: None where there is none."""
 
 
@@ -130,11 +135,11 @@ class Reconciler:
         somebody else's must not be taken over. All is asked at once, for a new Workspace waits for it.
         """
         seen = snapshot.observed
-        asked: list[tuple[Resource, Key]] = []
+        asked: list[Identity] = []
         is_whole = seen.controller is not None and seen.service is not None
         if isinstance(planned, Workload):
             asked = [
-                child for wanted in _children(planned) if _known(seen, *(child := _child(wanted))) is None
+                child for wanted in children(planned) if watched(seen, *(child := identity(wanted))) is None
             ]
             is_whole = not asked
         if snapshot.workspace is None or is_whole:
@@ -165,7 +170,7 @@ class Reconciler:
         workload: Workload,
         unwatched: Unwatched,
     ) -> Finding | None:
-        for wanted in _children(workload):
+        for wanted in children(workload):
             try:
                 if wanted is workload.deployment and not await self._has_room(key, wanted, workspace):
                     continue
@@ -204,8 +209,8 @@ class Reconciler:
         self, key: Key, wanted: Object, workspace: Workspace, unwatched: Unwatched
     ) -> Finding | None:
         observed = self._cache.snapshot(key).observed
-        resource, own = _child(wanted)
-        live = _known(observed, resource, own)
+        resource, own = identity(wanted)
+        live = watched(observed, resource, own)
         if live is None:
             known = (resource, own) in unwatched
             live = unwatched[resource, own] if known else await self._client.get(resource, *own)
@@ -214,19 +219,19 @@ class Reconciler:
         meant = digest(wanted)
         if live is not None:
             if not is_controlled_by(live, workspace.metadata.uid):
-                return _conflict(live, wanted)
+                return conflict(live, wanted)
             if resource is DEPLOYMENTS and scales_itself(workspace):
                 wanted = with_live_replicas(wanted, live)
             if resource is SERVICES and (alien := alien_selectors(live, wanted)):
                 # Apply leaves keys that another writer owns, and this one takes the model's pods off its Service.
                 removal = {"spec": {"selector": dict.fromkeys(alien)}}
                 live = await self._client.merge(SERVICES, *own, removal)
-            if covers(live, wanted) or self._applied.get((resource, own)) == (meant, _essence(live)):
+            if covers(live, wanted) or self._applied.get((resource, own)) == (meant, essence(live)):
                 self._cache.put(resource, live)
                 return None
         answer = await self._client.apply(resource, wanted)
         log.info("%s %s/%s %s", wanted["kind"], *own, "created" if live is None else "updated")
-        self._applied[resource, own] = (meant, _essence(answer))
+        self._applied[resource, own] = (meant, essence(answer))
         self._cache.put(resource, answer)
         return None
 
@@ -253,23 +258,6 @@ class Reconciler:
             self._health.follow(key, ())
 
 
-def _children(workload: Workload) -> list[Object]:
-    """The objects of a workload, in the order in which they are made."""
-    return [workload.deployment, *([workload.peers] if workload.peers else []), workload.service]
-
-
-def _child(wanted: Object) -> tuple[Resource, Key]:
-    return RESOURCES[wanted["kind"]], (wanted["metadata"]["namespace"], wanted["metadata"]["name"])
-
-
-def _known(observed: Observed, resource: Resource, own: Key) -> Object | None:
-    """Return what the watches have told of a child."""
-    if resource is not SERVICES:
-        return observed.deployment if resource is DEPLOYMENTS else observed.stateful_set
-    services = (observed.service, observed.peers)
-    return next((one for one in services if one is not None and one["metadata"]["name"] == own[1]), None)
-
-
 def _look_again(workspace: Workspace, refusal: Finding | None, finding: Finding | None) -> float | None:
     """After how many seconds what no watch tells may have changed; None where watches tell everything."""
     waits = []
@@ -280,33 +268,6 @@ def _look_again(workspace: Workspace, refusal: Finding | None, finding: Finding 
     if refusal is None and finding is not None and finding.reason is not Reason.STOPPED:
         waits.append(STARTING_SECONDS)
     return min(waits, default=None)
-
-
-def _conflict(live: Object, wanted: Object) -> Finding:
-    culprit = Culprit(wanted["kind"], wanted["metadata"]["name"])
-    if owner_of(live) == owner_of(wanted):
-        return Finding(
-            Reason.NAME_CONFLICT,
-            f"{culprit} of the Workspace that had this name before is still being deleted",
-            "wait",
-            culprit,
-            cause="deleted",
-        )
-    return Finding(
-        Reason.NAME_CONFLICT,
-        f"there is a {culprit} that this Workspace did not make",
-        "rename or delete it, or give the Workspace another name",
-        culprit,
-        cause=wanted["kind"],
-    )
-
-
-def _essence(live: Object) -> str:
-    """Return the digest of what can be meant of an object: not its status, nor what changes with every write."""
-    meta = {
-        field: live["metadata"].get(field) for field in ("labels", "annotations", "ownerReferences", "uid")
-    }
-    return digest([meta, live.get("spec")])
 
 
 def _unreadable(raw: Object) -> Workspace:

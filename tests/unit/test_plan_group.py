@@ -197,6 +197,13 @@ def test_the_service_leads_to_the_first_pod_and_the_peers_have_names_before_they
     assert planned(nodes=LARGE).service["spec"]["selector"] == {"kaito.sh/workspace": "ws"}
 
 
+def test_a_rollout_that_a_group_cannot_have_is_told() -> None:
+    (warning,) = planned(workspace(**{"berth.dev/rollout": "surge"})).warnings
+    assert "berth.dev/rollout: surge has no effect here" in warning.message
+    assert planned(workspace(**{"berth.dev/rollout": "recreate"})).warnings == ()
+    assert planned(workspace(**{"berth.dev/rollout": "surge"}), nodes=LARGE).warnings == ()
+
+
 def test_its_pods_are_restricted() -> None:
     assert restricted_violations(planned().deployment["spec"]["template"]["spec"]) == []
 

@@ -54,11 +54,12 @@ EXPLANATIONS: Final[dict[Reason, Explanation]] = {
     Reason.DOES_NOT_FIT: Explanation(
         "The model does not fit into the memory of the GPUs that it may use. No pod was made.",
         "The preset's computed need is above what `resource.instanceType`, or the largest matching node, has.",
-        "Take the instance type that the message suggests, or a smaller preset. If you know better than the "
+        "Take the instance type that the message suggests, or a smaller preset; vLLM can hold it on several nodes "
+        "together, if `resource.count` asks for as many as the message says. If you know better than the "
         'arithmetic, annotate the Workspace with `kaito.sh/bypass-resource-checks: "true"`.',
     ),
     Reason.NAME_CONFLICT: Explanation(
-        "A Deployment or Service of the Workspace's name exists that Berth did not make. It is left alone.",
+        "An object that Berth did not make has the name of one that the Workspace needs. It is left alone.",
         "Somebody else's object, or one of an earlier Workspace that is still being deleted.",
         "Rename or delete it, or give the Workspace another name. Looked at again every 30 s.",
     ),

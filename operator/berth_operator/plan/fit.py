@@ -8,37 +8,15 @@ from typing import Any
 from berth_operator.api.names import ANNOTATION_BYPASS
 from berth_operator.api.workspace import Workspace
 from berth_operator.plan import nodes
+from berth_operator.plan.capacity import Capacity, capacity_of, capacity_of_type
 from berth_operator.plan.instance_types import CLOUDS, PROVIDERS, InstanceType, instance_type_of, smallest
-from berth_operator.plan.observed import Object, labels
+from berth_operator.plan.observed import Object
 from berth_operator.plan.placement import GPU_RESOURCE
 from berth_operator.plan.reasons import Culprit, Finding, Reason
 from berth_operator.plan.replicas import scales_itself
 from berth_operator.presets import Preset
-from berth_operator.quantity import GIB, MIB, gibibytes
+from berth_operator.quantity import gibibytes
 from berth_operator.sizing import REFERENCE_CONTEXT, MemoryNeed
-
-LABEL_GPU_MEMORY = "nvidia.com/gpu.memory"
-"""The memory of one GPU in MiB; set by NVIDIA's GPU feature discovery, like the two that follow."""
-
-LABEL_GPU_COUNT = "nvidia.com/gpu.count"
-LABEL_GPU_PRODUCT = "nvidia.com/gpu.product"
-
-
-@dataclass(frozen=True, slots=True)
-class Capacity:
-    """The GPUs of one machine: how many, and the memory of one in bytes."""
-
-    name: str
-    gpus: int
-    gpu_bytes: int
-    product: str = ""
-
-    @property
-    def words(self) -> str:
-        """The GPUs for people: `1 x 24 GiB (A10)`."""
-        size = self.gpu_bytes / GIB
-        shown = f"{size:.0f}" if abs(size - round(size)) < 0.05 else f"{size:.1f}"
-        return f"{self.gpus} x {shown} GiB" + (f" ({self.product})" if self.product else "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +78,7 @@ def judge_fit(
     with_gpu = [
         node for node in matching if nodes.allocatable(node, GPU_RESOURCE) or nodes.has_gpu_hint(node)
     ]
-    found = [capacity_of(node) for node in with_gpu] or [_of_type(name) for name in asked]
+    found = [capacity_of(node) for node in with_gpu] or [capacity_of_type(name) for name in asked]
     ranked = sorted((one for one in found if one), key=lambda one: _usable(one, gpus), reverse=True)
     best = ranked[min(among, len(ranked)) - 1] if ranked else None
     fits: bool | None = None
@@ -129,25 +107,6 @@ def _enough_nodes(preset: Preset, tokens: int, share: float, usable: int) -> int
 def _usable(capacity: Capacity, gpus: int) -> int:
     """The memory that one pod gets of a machine, in bytes; nothing where it has too few GPUs."""
     return capacity.gpu_bytes * gpus if capacity.gpus >= gpus else 0
-
-
-def capacity_of(node: Object) -> Capacity | None:
-    """Return a node's GPUs, by its labels, else by its instance type; None where neither tells."""
-    own, name = labels(node), nodes.name_of(node)
-    memory, count = own.get(LABEL_GPU_MEMORY, ""), own.get(LABEL_GPU_COUNT, "")
-    # int() takes digits of every script, and so does isdigit.
-    if memory.isascii() and memory.isdigit() and int(memory) > 0:
-        offered = nodes.allocatable(node, GPU_RESOURCE)
-        gpus = int(count) if count.isascii() and count.isdigit() else offered
-        if gpus:
-            return Capacity(name, gpus, int(memory) * MIB, own.get(LABEL_GPU_PRODUCT, ""))
-    known = instance_type_of(nodes.instance_type(node))
-    return None if known is None else Capacity(name, known.gpus, known.gpu_bytes, known.product)
-
-
-def _of_type(name: str) -> Capacity | None:
-    known = instance_type_of(name)
-    return None if known is None else Capacity(known.name, known.gpus, known.gpu_bytes, known.product)
 
 
 def _clouds(asked: Iterable[str], known: Iterable[Object]) -> tuple[str, ...]:

@@ -3,7 +3,13 @@
 from collections.abc import Sequence
 from typing import Any, Final
 
-from berth_operator.api.names import ANNOTATION_BYPASS, LABEL_GROUP, LABEL_WORKSPACE
+from berth_operator.api.names import (
+    ANNOTATION_BYPASS,
+    ANNOTATION_ROLLOUT,
+    LABEL_GROUP,
+    LABEL_WORKSPACE,
+    ROLLOUT_SURGE,
+)
 from berth_operator.api.workspace import Workspace
 from berth_operator.plan.deployment import REVISION_HISTORY
 from berth_operator.plan.differences import digest
@@ -61,6 +67,21 @@ def name_refusal(workspace: Workspace) -> Finding | None:
         "give it a shorter name: delete it, and apply it again under another",
         terminal=True,
         cause="name",
+    )
+
+
+def group_warnings(workspace: Workspace) -> tuple[Finding, ...]:
+    """Return what a Workspace asks for that has no effect on a group: said, and not held against it."""
+    if workspace.metadata.annotations.get(ANNOTATION_ROLLOUT) != ROLLOUT_SURGE:
+        return ()
+    return (
+        Finding(
+            Reason.NOT_SUPPORTED,
+            f"annotation {ANNOTATION_ROLLOUT}: {ROLLOUT_SURGE} has no effect here: pods that hold a model together are "
+            "replaced all at once",
+            "remove it",
+            cause=ANNOTATION_ROLLOUT,
+        ),
     )
 
 

@@ -28,6 +28,7 @@ from berth_operator.plan.deployment import (
 from berth_operator.plan.fit import Fit, fit_finding, judge_fit, serves_as_is
 from berth_operator.plan.group import (
     first_pod,
+    group_warnings,
     is_as_meant,
     may_be_grouped,
     name_refusal,
@@ -140,6 +141,7 @@ def plan_workload(
         deployment=render_group(workspace, over_nodes(spec, workspace.metadata.name, nodes, server)),
         service=render_service(workspace, first_pod(workspace.metadata.name)),
         peers=render_peers(workspace),
+        warnings=(*workload.warnings, *group_warnings(workspace)),
     )
     # What is there stays: nodes come and go, and a group is not to be taken down for that.
     is_group = is_as_meant(observed.group, group.deployment)
