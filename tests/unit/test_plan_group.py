@@ -111,8 +111,9 @@ def test_what_runs_stays_when_nodes_come_and_go() -> None:
     assert kind(nodes=None, stateful_set=group) == "StatefulSet"
     alone = {**planned(nodes=LARGE).deployment, "status": {"readyReplicas": 1}}
     assert kind(deployment=alone) == "Deployment"
-    # An edit is judged by the nodes that there are.
+    # An edit is judged by the nodes that there are, and where they are not known by what was judged before.
     assert kind(workspace(3), nodes=LARGE, stateful_set=group) == "Deployment"
+    assert kind(workspace(3), nodes=None, stateful_set=group) == "StatefulSet"
 
 
 def test_a_refusal_has_the_arithmetic_and_the_number_of_nodes_that_would_do() -> None:

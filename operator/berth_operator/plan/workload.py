@@ -131,6 +131,22 @@ def plan_workload(
     pod_spec = deployment["spec"]["template"]["spec"]
     if not with_vllm:
         return _fitted(workspace, preset, workload, judge_fit(preset, pod_spec, observed.nodes), observed)
+    return _alone_or_grouped(workspace, preset, workload, spec, server, observed)
+
+
+def _alone_or_grouped(
+    workspace: Workspace,
+    preset: Preset,
+    workload: Workload,
+    spec: dict[str, Any],
+    server: ServerConfig,
+    observed: Observed,
+) -> Workload | Finding:
+    """Return what runs a model with vLLM: each pod with all of it, or all pods together where one node cannot hold it.
+
+    `spec` is that of a pod with all of it, before the Workspace's affinity.
+    """
+    pod_spec = workload.deployment["spec"]["template"]["spec"]
     tokens, share = context_tokens(preset, server), gpu_share(server)
     fit = judge_fit(preset, pod_spec, observed.nodes, tokens, share)
     if not may_be_grouped(workspace, preset):
@@ -146,7 +162,8 @@ def plan_workload(
     # What is there stays: nodes come and go, and a group is not to be taken down for that.
     is_group = is_as_meant(observed.group, group.deployment)
     is_alone = serves_as_is(observed.deployment, workload.deployment, ANNOTATION_RENDERED)
-    if not is_group and (fit.fits is not False or is_alone):
+    is_too_large = fit.fits is False or (fit.fits is None and observed.group is not None)
+    if not is_group and (not is_too_large or is_alone):
         return _fitted(workspace, preset, workload, fit, observed)
     over_all = judge_fit(preset, pod_spec, observed.nodes, tokens, share, nodes)
     if is_group:
