@@ -6,6 +6,8 @@ import re
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from berth_inference.settings import parse_command
 from berth_operator.api.workspace import parse_workspace
@@ -382,6 +384,39 @@ def test_what_keeps_a_group_from_serving_is_told(observed: Observed, reason: Rea
     assert first.reason is reason
     assert words in first.message
     assert judged(observed)["Ready"]["status"] == "False"
+
+
+@given(
+    replicas=st.integers(0, 3),
+    numbers=st.tuples(*[st.integers(0, 3)] * 3),
+    generation=st.integers(1, 2),
+    pods=st.lists(st.tuples(st.booleans(), st.booleans(), st.booleans()), max_size=3),
+    singles=st.integers(0, 2),
+)
+def test_whatever_is_counted_it_serves_only_if_every_pod_of_the_present_template_does(
+    replicas: int,
+    numbers: tuple[int, ...],
+    generation: int,
+    pods: list[tuple[bool, bool, bool]],
+    singles: int,
+) -> None:
+    total, updated, ready = numbers
+    members = [
+        member(index, revision="ws-new" if is_new else "ws-old", ready=is_ready)
+        for index, (is_new, is_ready, _) in enumerate(pods)
+    ]
+    for one, (_, _, is_going) in zip(members, pods, strict=True):
+        if is_going:
+            one["metadata"]["deletionTimestamp"] = NOW
+    set_ = live(replicas, ready=ready, total=total, updated=updated, generation=generation)
+    found = judged(
+        seen(*members, *(single(f"ws-abc-{index}") for index in range(singles)), stateful_set=set_)
+    )
+    serving = [one for one in pods if one == (True, True, False)]
+    if found["Ready"]["status"] == "True":
+        assert generation == 1
+        assert len(serving) >= 2
+        assert min(replicas, total, updated, ready) >= 2
 
 
 def test_the_events_of_a_statefulset_are_asked_for_while_it_has_too_few_pods() -> None:
