@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
 import pytest
@@ -177,6 +181,50 @@ def test_a_pod_is_ready_when_the_first_says_that_the_model_is() -> None:
         code = vllm(planned())[probe]["exec"]["command"][-1]
         assert code.startswith("import os; os.environ['BERTH_NODE_RANK'] == '0' or os._exit(0); import")
         assert "127.0.0.1" in code
+
+
+@pytest.mark.parametrize(
+    ("rank", "answer", "passes"),
+    [
+        ("0", 200, {"startupProbe", "readinessProbe", "livenessProbe"}),
+        ("1", 200, {"startupProbe", "readinessProbe", "livenessProbe"}),
+        ("0", 503, set()),
+        ("1", 503, {"livenessProbe"}),
+        ("0", None, set()),
+        ("1", None, {"livenessProbe"}),
+    ],
+)
+def test_probes_ask_the_first_pod_and_the_others_live_without_it(
+    rank: str, answer: int | None, passes: set[str]
+) -> None:
+    class Health(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(answer or 500)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    front = planned().deployment["spec"]["template"]["spec"]["containers"][0]
+    passed = set()
+    with HTTPServer(("127.0.0.1", 0), Health) as server:
+        asked = f"'127.0.0.1', {server.server_port}"
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+        if answer is None:
+            server.shutdown()
+            server.socket.close()
+        for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
+            _, *options, code = front[probe]["exec"]["command"]
+            ran = subprocess.run(
+                [sys.executable, *options, code.replace(f"'{FIRST}', 5000", asked)],
+                env={"BERTH_NODE_RANK": rank},
+                stderr=subprocess.DEVNULL,
+                check=False,
+            )
+            passed |= {probe} if ran.returncode == 0 else set()
+        if answer is not None:
+            server.shutdown()
+    assert passed == passes
 
 
 def test_the_service_leads_to_the_first_pod_and_the_peers_have_names_before_they_are_ready() -> None:
