@@ -7,6 +7,7 @@ from typing import Any
 from berth_operator.api.names import API_VERSION, LABEL_WORKSPACE, PLURAL
 from berth_operator.kube import Resource
 from berth_operator.node_cache import NodeCache
+from berth_operator.plan.group import peers_name
 from berth_operator.plan.observed import Observed
 
 Object = dict[str, Any]
@@ -15,6 +16,7 @@ Key = tuple[str, str]
 
 WORKSPACES = Resource(API_VERSION, PLURAL)
 DEPLOYMENTS = Resource("apps/v1", "deployments")
+STATEFUL_SETS = Resource("apps/v1", "statefulsets")
 SERVICES = Resource("v1", "services")
 PODS = Resource("v1", "pods")
 REPLICA_SETS = Resource("apps/v1", "replicasets")
@@ -25,6 +27,7 @@ CONFIG_MAPS = Resource("v1", "configmaps")
 WATCHED: tuple[tuple[Resource, str], ...] = (
     (WORKSPACES, ""),
     (DEPLOYMENTS, LABEL_WORKSPACE),
+    (STATEFUL_SETS, LABEL_WORKSPACE),
     (SERVICES, LABEL_WORKSPACE),
     (REPLICA_SETS, LABEL_WORKSPACE),
     (NODES, ""),
@@ -132,6 +135,8 @@ class ClusterCache:
                 self._gather(PODS, key),
                 self._gather(REPLICA_SETS, key),
                 self.nodes.all,
+                stateful_set=self._objects[STATEFUL_SETS].get(key),
+                peers=self._objects[SERVICES].get((key[0], peers_name(key[1]))),
             ),
         )
 

@@ -171,9 +171,11 @@ class Preset(_Data):
         """Whether the preset asks for a GPU by itself."""
         return self.resources.gpu > 0
 
-    def memory_need(self, context_tokens: int | None = None, sequences: int = 1) -> MemoryNeed:
-        """The memory on the device that holds the model, in bytes; see `berth_operator.sizing`."""
-        return required_memory(self.model, context_tokens, sequences)
+    def memory_need(
+        self, context_tokens: int | None = None, sequences: int = 1, nodes: int = 1
+    ) -> MemoryNeed:
+        """The memory on what holds the model, in bytes; see `berth_operator.sizing`."""
+        return required_memory(self.model, context_tokens, sequences, nodes=nodes)
 
 
 class PresetCatalogue(Mapping[str, Preset]):

@@ -6,9 +6,20 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from berth_operator.api.workspace import InvalidWorkspace, Workspace, parse_workspace
+from berth_operator.children import (
+    PUT_ASIDE,
+    RESOURCES,
+    Identity,
+    children,
+    conflict,
+    essence,
+    identity,
+    watched,
+)
 from berth_operator.cluster_cache import (
     DEPLOYMENTS,
     SERVICES,
+    STATEFUL_SETS,
     WORKSPACES,
     ClusterCache,
     Key,
@@ -20,8 +31,10 @@ from berth_operator.observe.config_maps import ConfigMaps
 from berth_operator.observe.health import HealthWatch
 from berth_operator.observe.on_demand import OnDemand
 from berth_operator.plan.differences import covers, digest
-from berth_operator.plan.metadata import is_controlled_by, owner_of
-from berth_operator.plan.observed import Observed
+from berth_operator.plan.fit import Fit
+from berth_operator.plan.group import next_step, peers_name
+from berth_operator.plan.metadata import is_controlled_by
+from berth_operator.plan.observed import Observed, is_of_group, is_put_aside
 from berth_operator.plan.questions import asks_for_health
 from berth_operator.plan.reasons import Culprit, Finding, Reason
 from berth_operator.plan.replicas import scales_itself, with_live_replicas
@@ -45,6 +58,10 @@ CONFIG_SECONDS = 20.0
 """How soon an edit of a ConfigMap is seen. Kubelets take about a minute for theirs."""
 
 BLOCKED = frozenset({Reason.NAME_CONFLICT, Reason.REFUSED_BY_CLUSTER})
+
+
+Unwatched = dict[Identity, Object | None]
+"""Children that no watch has told of, by kind and name, as they were found: None where there is none."""
 
 
 class Reconciler:
@@ -83,7 +100,7 @@ class Reconciler:
             self._forget(key)
             return None
         workspace, planned = await self._plan(key, snapshot.workspace, snapshot.observed)
-        unwatched = await self._look_closely(key, snapshot, creates=isinstance(planned, Workload))
+        unwatched = await self._look_closely(key, snapshot, planned)
         if unwatched is None:
             return None
         refusal = (
@@ -91,7 +108,8 @@ class Reconciler:
             if isinstance(planned, Workload)
             else planned
         )
-        finding = await self._report(key, snapshot.workspace, workspace, refusal)
+        fit = planned.fit if isinstance(planned, Workload) else None
+        finding = await self._report(key, snapshot.workspace, workspace, refusal, fit)
         if isinstance(planned, Workload):
             await self._reporter.warn(key, snapshot.workspace, planned.warnings)
         return _look_again(workspace, refusal, finding)
@@ -109,27 +127,33 @@ class Reconciler:
         return workspace, plan_workload(workspace, self._catalogue, self._settings, config, observed)
 
     async def _look_closely(
-        self, key: Key, snapshot: Snapshot, *, creates: bool
-    ) -> dict[Resource, Object | None] | None:
+        self, key: Key, snapshot: Snapshot, planned: Workload | Finding
+    ) -> Unwatched | None:
         """Ask before creating; return what has the names of the children that no watch has told of.
 
         A deletion that a broken watch lost must not bring children back: None where the Workspace is gone. What is
         somebody else's must not be taken over. All is asked at once, for a new Workspace waits for it.
         """
-        children = ((DEPLOYMENTS, snapshot.observed.deployment), (SERVICES, snapshot.observed.service))
-        missing = [resource for resource, known in children if known is None]
-        if snapshot.workspace is None or not missing:
+        seen = snapshot.observed
+        asked: list[Identity] = []
+        is_whole = seen.controller is not None and seen.service is not None
+        if isinstance(planned, Workload):
+            asked = [
+                child for wanted in children(planned) if watched(seen, *(child := identity(wanted))) is None
+            ]
+            is_whole = not asked
+        if snapshot.workspace is None or is_whole:
             return {}
-        asked = missing if creates else []
         live, *found = await asyncio.gather(
-            *(self._client.get(resource, *key) for resource in (WORKSPACES, *asked)), return_exceptions=True
+            *(self._client.get(resource, *own) for resource, own in ((WORKSPACES, key), *asked)),
+            return_exceptions=True,
         )
         if isinstance(live, BaseException):
             raise live
         if live is not None and live["metadata"]["uid"] == snapshot.workspace["metadata"]["uid"]:
             # One that could not be read is asked for again, where a refusal has its place in the status.
             pairs = zip(asked, found, strict=True)
-            return {resource: child for resource, child in pairs if not isinstance(child, BaseException)}
+            return {child: one for child, one in pairs if not isinstance(one, BaseException)}
         self._cache.remove(WORKSPACES, snapshot.workspace)
         if live is not None:
             self._cache.put(WORKSPACES, live)
@@ -144,57 +168,75 @@ class Reconciler:
         key: Key,
         workspace: Workspace,
         workload: Workload,
-        unwatched: dict[Resource, Object | None],
+        unwatched: Unwatched,
     ) -> Finding | None:
-        for resource, wanted in ((DEPLOYMENTS, workload.deployment), (SERVICES, workload.service)):
+        for wanted in children(workload):
             try:
-                refusal = await self._ensure(resource, key, wanted, workspace, unwatched)
+                if wanted is workload.deployment and not await self._has_room(key, wanted, workspace):
+                    continue
+                refusal = await self._ensure(key, wanted, workspace, unwatched)
             except Refused as error:
+                culprit = Culprit(wanted["kind"], wanted["metadata"]["name"])
                 refusal = Finding(
                     Reason.REFUSED_BY_CLUSTER,
-                    f'the cluster refuses {wanted["kind"]} "{key[1]}": {error}',
+                    f"the cluster refuses {culprit}: {error}",
                     "change what it names, in the Workspace or in the cluster's policies",
-                    Culprit(wanted["kind"], key[1]),
+                    culprit,
                     cause=wanted["kind"],
                 )
             if refusal is not None:
                 return refusal
         return None
 
+    async def _has_room(self, key: Key, wanted: Object, workspace: Workspace) -> bool:
+        """Put aside what made the pods if that was of another kind; return whether its last pod is gone."""
+        observed = self._cache.snapshot(key).observed
+        to_group = wanted["kind"] == "StatefulSet"
+        other, live = (
+            (DEPLOYMENTS, observed.deployment) if to_group else (STATEFUL_SETS, observed.stateful_set)
+        )
+        if live is None or not is_controlled_by(live, workspace.metadata.uid):
+            return True
+        if not is_put_aside(live):
+            self._cache.put(other, await self._client.merge(other, *key, PUT_ASIDE))
+            log.info("%s %s/%s put aside", "Deployment" if to_group else "StatefulSet", *key)
+        has_begun = observed.group if to_group else observed.deployment
+        if has_begun is not None and not is_put_aside(has_begun):
+            return True
+        return all(is_of_group(pod) == to_group for pod in observed.pods)
+
     async def _ensure(
-        self,
-        resource: Resource,
-        key: Key,
-        wanted: Object,
-        workspace: Workspace,
-        unwatched: dict[Resource, Object | None],
+        self, key: Key, wanted: Object, workspace: Workspace, unwatched: Unwatched
     ) -> Finding | None:
         observed = self._cache.snapshot(key).observed
-        live = observed.deployment if resource is DEPLOYMENTS else observed.service
-        meant = digest(wanted)
+        resource, own = identity(wanted)
+        live = watched(observed, resource, own)
         if live is None:
-            known = resource in unwatched
-            live = unwatched[resource] if known else await self._client.get(resource, *key)
+            known = (resource, own) in unwatched
+            live = unwatched[resource, own] if known else await self._client.get(resource, *own)
+        if resource is STATEFUL_SETS:
+            wanted = next_step(wanted, live, observed.pods)
+        meant = digest(wanted)
         if live is not None:
             if not is_controlled_by(live, workspace.metadata.uid):
-                return _conflict(live, wanted)
+                return conflict(live, wanted)
             if resource is DEPLOYMENTS and scales_itself(workspace):
                 wanted = with_live_replicas(wanted, live)
             if resource is SERVICES and (alien := alien_selectors(live, wanted)):
                 # Apply leaves keys that another writer owns, and this one takes the model's pods off its Service.
                 removal = {"spec": {"selector": dict.fromkeys(alien)}}
-                live = await self._client.merge(SERVICES, *key, removal)
-            if covers(live, wanted) or self._applied.get((resource, key)) == (meant, _essence(live)):
+                live = await self._client.merge(SERVICES, *own, removal)
+            if covers(live, wanted) or self._applied.get((resource, own)) == (meant, essence(live)):
                 self._cache.put(resource, live)
                 return None
         answer = await self._client.apply(resource, wanted)
-        log.info("%s %s/%s %s", wanted["kind"], *key, "created" if live is None else "updated")
-        self._applied[resource, key] = (meant, _essence(answer))
+        log.info("%s %s/%s %s", wanted["kind"], *own, "created" if live is None else "updated")
+        self._applied[resource, own] = (meant, essence(answer))
         self._cache.put(resource, answer)
         return None
 
     async def _report(
-        self, key: Key, raw: Object, workspace: Workspace, refusal: Finding | None
+        self, key: Key, raw: Object, workspace: Workspace, refusal: Finding | None, fit: Fit | None
     ) -> Finding | None:
         """Write the status, from what the objects are now; return what keeps the Workspace from serving."""
         observed = await self._on_demand.complete(self._cache.snapshot(key).observed, self._now())
@@ -203,13 +245,14 @@ class Reconciler:
             observed = replace(observed, reports=self._health.reports(key))
         previous = raw.get("status")
         previous = previous if isinstance(previous, dict) else {}
-        current = report(workspace, refusal, observed, previous, self._now())
+        current = report(workspace, refusal, observed, previous, self._now(), fit)
         await self._reporter.tell(key, raw, previous, current)
         return current.finding
 
     def _forget(self, key: Key) -> None:
-        for resource in (DEPLOYMENTS, SERVICES):
+        for resource in RESOURCES.values():
             self._applied.pop((resource, key), None)
+        self._applied.pop((SERVICES, (key[0], peers_name(key[1]))), None)
         self._reporter.forget(key)
         if self._health is not None:
             self._health.follow(key, ())
@@ -225,33 +268,6 @@ def _look_again(workspace: Workspace, refusal: Finding | None, finding: Finding 
     if refusal is None and finding is not None and finding.reason is not Reason.STOPPED:
         waits.append(STARTING_SECONDS)
     return min(waits, default=None)
-
-
-def _conflict(live: Object, wanted: Object) -> Finding:
-    culprit = Culprit(wanted["kind"], wanted["metadata"]["name"])
-    if owner_of(live) == owner_of(wanted):
-        return Finding(
-            Reason.NAME_CONFLICT,
-            f"{culprit} of the Workspace that had this name before is still being deleted",
-            "wait",
-            culprit,
-            cause="deleted",
-        )
-    return Finding(
-        Reason.NAME_CONFLICT,
-        f"there is a {culprit} that this Workspace did not make",
-        "rename or delete it, or give the Workspace another name",
-        culprit,
-        cause=wanted["kind"],
-    )
-
-
-def _essence(live: Object) -> str:
-    """Return the digest of what can be meant of an object: not its status, nor what changes with every write."""
-    meta = {
-        field: live["metadata"].get(field) for field in ("labels", "annotations", "ownerReferences", "uid")
-    }
-    return digest([meta, live.get("spec")])
 
 
 def _unreadable(raw: Object) -> Workspace:

@@ -85,9 +85,13 @@ def kv_bytes_per_token(layers: int, kv_heads: int, head_size: int, dtype: DType)
 
 
 def required_memory(
-    model: Model, context_tokens: int | None = None, sequences: int = 1, dtype: DType | None = None
+    model: Model,
+    context_tokens: int | None = None,
+    sequences: int = 1,
+    dtype: DType | None = None,
+    nodes: int = 1,
 ) -> MemoryNeed:
-    """The memory to serve `sequences` at once, each of `context_tokens`, on one device.
+    """The memory to serve `sequences` at once, each of `context_tokens`, on one device, or on so many nodes in all.
 
     `context_tokens` is `REFERENCE_CONTEXT` unless given; it is never more than the model's own context.
     `dtype` is the model's own unless given (a CPU may hold float32 where a GPU holds bfloat16).
@@ -96,7 +100,7 @@ def required_memory(
     tokens = min(model.context_length, REFERENCE_CONTEXT if context_tokens is None else context_tokens)
     weights = weights_bytes(model.parameters, dtype)
     cache = sequences * tokens * kv_bytes_per_token(model.layers, model.kv_heads, model.head_size, dtype)
-    overhead = RUNTIME_OVERHEAD + int((weights + cache) * WORKING_FRACTION)
+    overhead = nodes * RUNTIME_OVERHEAD + int((weights + cache) * WORKING_FRACTION)
     return MemoryNeed(weights, cache, overhead)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from berth_operator.api.names import LABEL_WORKSPACE, SERVER_PORT
+from berth_operator.api.names import LABEL_GROUP, LABEL_WORKSPACE, SERVER_PORT
 from chart.variants import VARIANTS
 
 Render = Callable[..., list[dict[str, Any]]]
@@ -53,8 +53,11 @@ def test_fenced_models_answer_at_their_port_to_those_who_may_ask_and_to_the_smok
     found = policies(render, values)
     assert set(found) == {
         ("berth-system", "berth"),
-        ("team-a", "berth-inference"),
-        ("team-b", "berth-inference"),
+        *(
+            (team, f"berth-{fence}")
+            for team in ("team-a", "team-b")
+            for fence in ("inference", "inference-groups")
+        ),
     }
     spec = found["team-a", "berth-inference"]
     assert spec["podSelector"] == {"matchExpressions": [{"key": LABEL_WORKSPACE, "operator": "Exists"}]}
@@ -88,6 +91,23 @@ def test_what_models_reach_is_a_value(
     assert (spec["policyTypes"], spec.get("egress")) == (types, egress)
     # Without a list of who may ask, whoever reaches the pods may.
     assert "from" not in spec["ingress"][0]
+
+
+@pytest.mark.parametrize(
+    ("egress", "types"),
+    [("hub", ["Ingress", "Egress"]), ("none", ["Ingress", "Egress"]), ("any", ["Ingress"])],
+)
+def test_pods_that_hold_a_model_together_reach_each_other_and_are_reached_by_nobody_else(
+    render: Render, egress: str, types: list[str]
+) -> None:
+    found = policies(render, {"networkPolicy": {"inference": {"enabled": True, "egress": egress}}})
+    spec = found["berth-system", "berth-inference-groups"]
+    members = {"matchExpressions": [{"key": LABEL_GROUP, "operator": "Exists"}]}
+    assert spec["podSelector"] == members
+    assert spec["policyTypes"] == types
+    # Without a namespace, the policy's own is meant.
+    assert spec["ingress"] == [{"from": [{"podSelector": members}]}]
+    assert spec.get("egress") == ([{"to": [{"podSelector": members}]}, DNS] if "Egress" in types else None)
 
 
 def test_models_are_fenced_where_the_operator_serves(render: Render) -> None:

@@ -20,6 +20,7 @@ OPERATOR = {
     ("kaito.sh", "workspaces/status", False): {"patch"},
     ("kaito.sh", "workspaces/finalizers", False): {"update"},
     ("apps", "deployments", False): {"get", "list", "watch", "create", "patch"},
+    ("apps", "statefulsets", False): {"get", "list", "watch", "create", "patch"},
     ("", "services", False): {"get", "list", "watch", "create", "patch"},
     ("", "pods", False): {"list", "watch"},
     ("apps", "replicasets", False): {"list", "watch"},

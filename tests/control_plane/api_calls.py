@@ -24,7 +24,7 @@ class Call(NamedTuple):
         return f"{self.verb} {self.kind}" + (f" ({self.purpose})" if self.purpose else "")
 
 
-WATCHED = ("workspaces", "deployments", "services", "replicasets", "nodes", "pods")
+WATCHED = ("workspaces", "deployments", "statefulsets", "services", "replicasets", "nodes", "pods")
 
 WORKSPACE_CALLS = (
     Call("get", "workspaces"),
@@ -42,6 +42,9 @@ WORKSPACE_CALLS = (
 )
 """Made for one Workspace, in the course of its life."""
 
+GROUP_CALLS = (Call("get", "statefulsets"), Call("patch", "statefulsets"))
+"""Made besides for one whose model takes several nodes."""
+
 LIST_CALLS = tuple(
     Call("list", kind, purpose) for purpose in ("resync", "before a watch") for kind in WATCHED
 )
@@ -55,7 +58,7 @@ NODE_CALLS = (Call("list", "pods", "of a node"),)
 DISCOVERY = Call("discover", "kinds")
 """What kopf asks before it watches: which kinds there are. Anybody may."""
 
-CALLS = (*WORKSPACE_CALLS, *LIST_CALLS, *WATCH_CALLS, *LEASE_CALLS, *NODE_CALLS, DISCOVERY)
+CALLS = (*WORKSPACE_CALLS, *GROUP_CALLS, *LIST_CALLS, *WATCH_CALLS, *LEASE_CALLS, *NODE_CALLS, DISCOVERY)
 
 _VERBS = {"GET": "get", "POST": "create", "PATCH": "patch", "PUT": "update", "DELETE": "delete"}
 _PATH = re.compile(
@@ -97,6 +100,7 @@ def granted() -> set[tuple[str, str]]:
     pairs = {(verb, kind) for rule in rules for verb in rule["verbs"] for kind in rule["resources"]}
     return pairs - {
         ("create", "deployments"),
+        ("create", "statefulsets"),
         ("create", "services"),
         ("update", "workspaces/finalizers"),
     }

@@ -12,9 +12,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from berth_operator.api.names import LABEL_WORKSPACE
-from berth_operator.cluster_cache import DEPLOYMENTS, PODS
+from berth_operator.cluster_cache import DEPLOYMENTS, PODS, STATEFUL_SETS
 from berth_operator.kube import Conflict, NotFound, Object
 from berth_operator.plan.differences import digest
+from berth_operator.plan.observed import REVISION_HASH, is_of_group, is_put_aside
 from control_plane.cluster import PATIENCE_SECONDS, Cluster, eventually
 from control_plane.planes import TEST_NODE
 
@@ -54,25 +55,27 @@ class FakeNodes:
         waiting = set(names)
 
         async def go_round() -> set[str]:
-            live = await self._cluster.list_all(DEPLOYMENTS, self._cluster.namespace)
-            deployments = {item["metadata"]["name"]: item for item in live}
-            waiting.difference_update(
-                name for name in tuple(waiting) if name in deployments and settled(deployments[name])
-            )
-            due = [deployments[name] for name in waiting if name in deployments]
+            live = [
+                {**item, "kind": kind}
+                for resource, kind in ((DEPLOYMENTS, "Deployment"), (STATEFUL_SETS, "StatefulSet"))
+                for item in await self._cluster.list_all(resource, self._cluster.namespace)
+            ]
+            used = {_name(item): item for item in live if not is_put_aside(item)}
+            waiting.difference_update(name for name in tuple(waiting) if name in used and settled(used[name]))
+            due = [item for item in live if _name(item) in waiting]
             if not self._has_controllers:
                 pods = await self._all_pods()
-                await self._for_each(due, lambda item: self._make_pods(item, pods.get(_name(item), [])))
+                await self._for_each(due, lambda item: self._make_pods(item, _own(item, pods)))
             pods = await self._all_pods()
             mine = [pod for name in waiting for pod in pods.get(name, [])]
             await self._for_each(mine, lambda pod: self._tell(pod, report(pod)))
             if not self._has_controllers:
                 pods = await self._all_pods()
-                await self._for_each(due, lambda item: self._count_pods(item, pods.get(_name(item), [])))
+                await self._for_each(due, lambda item: self._count_pods(item, _own(item, pods)))
             return waiting
 
         seconds = PATIENCE_SECONDS + len(names)
-        await eventually(go_round, lambda left: not left, "the pods of every Deployment run as told", seconds)
+        await eventually(go_round, lambda left: not left, "the pods of every Workspace run as told", seconds)
 
     async def _all_pods(self) -> dict[str, list[Object]]:
         """The pods of every Workspace, by its name."""
@@ -110,6 +113,9 @@ class FakeNodes:
         await self._cluster.post(PODS.path(self._cluster.namespace, name, "binding"), binding)
 
     async def _make_pods(self, deployment: Object, pods: Sequence[Object]) -> None:
+        if deployment["kind"] == "StatefulSet":
+            await self._make_group(deployment, pods)
+            return
         name, template = _name(deployment), deployment["spec"]["template"]
         stamp = digest(template)
         left = deployment["spec"]["replicas"]
@@ -137,8 +143,49 @@ class FakeNodes:
                 PODS, {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
             )
 
+    async def _make_group(self, stateful_set: Object, pods: Sequence[Object]) -> None:
+        """Do what a StatefulSet's controller does whose pods are made at once and replaced when they are deleted."""
+        name, template = _name(stateful_set), stateful_set["spec"]["template"]
+        wanted = [f"{name}-{index}" for index in range(stateful_set["spec"]["replicas"])]
+        for pod in pods:
+            if _name(pod) not in wanted:
+                await self._cluster.delete(PODS, _name(pod), grace=0)
+        owner = {"apiVersion": "apps/v1", "kind": "StatefulSet", "name": name, "controller": True}
+        for index, own in enumerate(wanted):
+            if own in map(_name, pods):
+                continue
+            made = {
+                "statefulset.kubernetes.io/pod-name": own,
+                "apps.kubernetes.io/pod-index": str(index),
+                REVISION_HASH: _revision(stateful_set),
+            }
+            metadata = {
+                "name": own,
+                "namespace": self._cluster.namespace,
+                "labels": {**template["metadata"]["labels"], **made},
+                "ownerReferences": [{**owner, "uid": stateful_set["metadata"]["uid"]}],
+            }
+            spec = {**template["spec"], "nodeName": TEST_NODE}
+            await self._cluster.create(
+                PODS, {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
+            )
+
     async def _count_pods(self, deployment: Object, pods: Sequence[Object]) -> None:
         ready = sum(map(_is_ready, pods))
+        if deployment["kind"] == "StatefulSet":
+            latest = _revision(deployment)
+            status = {
+                "observedGeneration": deployment["metadata"]["generation"],
+                "updateRevision": latest,
+                "replicas": len(pods),
+                "updatedReplicas": sum(
+                    pod["metadata"]["labels"].get(REVISION_HASH) == latest for pod in pods
+                ),
+                "readyReplicas": ready,
+                "availableReplicas": ready,
+            }
+            await self._cluster.edit(STATEFUL_SETS, _name(deployment), {"status": status}, "status")
+            return
         status = {
             "observedGeneration": deployment["metadata"]["generation"],
             "replicas": len(pods),
@@ -151,6 +198,16 @@ class FakeNodes:
 
 def _name(obj: Object) -> str:
     return str(obj["metadata"]["name"])
+
+
+def _own(controller: Object, pods: dict[str, list[Object]]) -> list[Object]:
+    """The pods of a Workspace that are of a Deployment or StatefulSet of its name."""
+    of_group = controller["kind"] == "StatefulSet"
+    return [pod for pod in pods.get(_name(controller), []) if is_of_group(pod) == of_group]
+
+
+def _revision(stateful_set: Object) -> str:
+    return f"{_name(stateful_set)}-{digest(stateful_set['spec']['template'])}"
 
 
 def running(pod: Object) -> Object:
@@ -210,6 +267,9 @@ def _count(deployment: Object, field: str) -> int:
 
 def _is_complete(deployment: Object) -> bool:
     wanted = deployment["spec"]["replicas"]
+    if deployment["kind"] == "StatefulSet" and not wanted:
+        # It is between two templates.
+        return False
     seen = _count(deployment, "observedGeneration") >= deployment["metadata"]["generation"]
     fields = ("replicas", "updatedReplicas", "availableReplicas")
     return seen and all(_count(deployment, field) == wanted for field in fields)

@@ -19,6 +19,8 @@ from control_plane.fake_nodes import FakeNodes
 from control_plane.operator_process import OperatorProcess, operator_process
 from control_plane.own_account import LEASE, own_kubeconfig, refusals
 from control_plane.planes import ControlPlane
+from control_plane.test_operator_group import LARGE
+from control_plane.test_operator_group import create as create_group
 
 LEASES = Resource("coordination.k8s.io/v1", "leases")
 EVENTS = Resource("v1", "events")
@@ -79,6 +81,18 @@ async def test_a_workspace_lives_from_apply_to_delete(
     await cluster.delete(WORKSPACES, name)
     await cluster.gone(DEPLOYMENTS, name)
     await cluster.gone(SERVICES, name)
+
+
+async def test_a_model_over_several_nodes_is_made_and_gives_way_to_one_on_one_node(
+    operator: OperatorProcess, cluster: Cluster, nodes: FakeNodes, name: str
+) -> None:
+    await create_group(cluster, name)
+    await nodes.serve(name)
+    await cluster.reported(name, "Serving")
+    await cluster.edit(WORKSPACES, name, {"resource": {"instanceType": LARGE}})
+    await cluster.reported(name, "RollingOut")
+    await nodes.serve(name)
+    await cluster.reported(name, "Serving")
 
 
 async def test_a_workspace_that_names_a_config_map_is_told_what_is_wrong_with_it(

@@ -8,7 +8,7 @@ import pytest
 
 from berth_operator.cluster_cache import CONFIG_MAPS, DEPLOYMENTS, REPLICA_SETS, WORKSPACES
 from berth_operator.kube import Object
-from berth_operator.plan.deployment import ANNOTATION_RENDERED
+from berth_operator.plan.metadata import ANNOTATION_RENDERED
 from control_plane.cluster import Cluster, condition, eventually
 from control_plane.fake_nodes import FakeNodes
 from control_plane.planes import ControlPlane

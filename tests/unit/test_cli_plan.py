@@ -53,6 +53,20 @@ def test_a_plan_shows_what_vllm_is_told_and_what_it_needs(capsys: pytest.Capture
     assert "= 10.5 GiB within 90 % of the memory on 1 GPU" in said
 
 
+def test_a_plan_shows_the_nodes_that_hold_a_model_together(capsys: pytest.CaptureFixture[str]) -> None:
+    path = EXAMPLES / "workspace-phi-3-medium-two-nodes.yaml"
+    assert main(["plan", "--offline", str(path)]) == 0
+    said = capsys.readouterr().out
+    assert "StatefulSet" in said
+    assert "one copy of the model over all of them" in said
+    assert "--pipeline-parallel-size 2 --nnodes 2" in said
+    assert "= 31.5 GiB within 90 % of the memory on 2 nodes of 1 GPU" in said
+    assert "fits 2 of Standard_NV36ads_A10_v5: 1 x 24 GiB (A10)" in said
+    assert main(["plan", "--offline", "-o", "json", str(path)]) == 0
+    objects = json.loads(capsys.readouterr().out)["items"]
+    assert [one["kind"] for one in objects] == ["StatefulSet", "Service", "Service"]
+
+
 @pytest.mark.parametrize("form", ["yaml", "json"])
 def test_manifests_alone_go_to_the_pipe(form: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["plan", "--offline", "-o", form, str(MEDIUM)]) == 0

@@ -1063,6 +1063,15 @@ CASES: list[tuple[str, Observed, Reason, tuple[str, ...]]] = [
         ('its init container "fetch" runs',),
     ),
     (
+        "another node of the group that holds the model is gone",
+        with_vllm(crashed(1, said("peer_lost", "node 1 of the group's 2 ended"))),
+        Reason.PEER_LOST,
+        (
+            'container "vllm" of pod "ws-new-1" cannot serve (3 restarts): node 1 of the group\'s 2 ended',
+            "wait",
+        ),
+    ),
+    (
         "the server's report has a reason that this operator does not know",
         observed(pod(containerStatuses=[crashed(1, said("sunspots", "a bit flipped"))])),
         Reason.CRASH_LOOP,

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from berth_operator.api.workspace import parse_workspace
-from berth_operator.plan.deployment import ANNOTATION_RENDERED
 from berth_operator.plan.instance_types import CLOUDS, INSTANCE_TYPES, smallest
+from berth_operator.plan.metadata import ANNOTATION_RENDERED
 from berth_operator.plan.observed import Observed
 from berth_operator.plan.reasons import Finding, Reason
 from berth_operator.plan.workload import Workload, plan_workload

@@ -52,7 +52,19 @@ def test_replicas_are_the_workspace_s_unless_something_else_scales() -> None:
         pytest.param(None, 2, None, id="there is no Deployment yet, which begins with count"),
         pytest.param({"metadata": {"resourceVersion": "7"}, "spec": {"replicas": 5}}, 5, "7", id="scaled up"),
         pytest.param(
-            {"metadata": {"resourceVersion": "7"}, "spec": {"replicas": 0}}, 0, "7", id="scaled to zero"
+            {
+                "metadata": {"resourceVersion": "7", "annotations": {ANNOTATION_RENDERED: "digest"}},
+                "spec": {"replicas": 0},
+            },
+            0,
+            "7",
+            id="scaled to zero",
+        ),
+        pytest.param(
+            {"metadata": {"resourceVersion": "7"}, "spec": {"replicas": 0}},
+            2,
+            None,
+            id="it was put aside for a group, and is wanted again",
         ),
         pytest.param({"metadata": {"resourceVersion": "7"}, "spec": {}}, 2, None, id="it says nothing"),
     ],

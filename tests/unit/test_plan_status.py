@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from berth_operator.api.workspace import Workspace
 from berth_operator.plan.events import event_about, told_by
+from berth_operator.plan.metadata import ANNOTATION_RENDERED
 from berth_operator.plan.observed import Observed
 from berth_operator.plan.reasons import Finding, Reason
 from berth_operator.plan.status import Report
@@ -36,7 +37,12 @@ def deployment(
         "availableReplicas": available,
     }
     return {
-        "metadata": {"name": "ws", "namespace": "ns", "generation": 2},
+        "metadata": {
+            "name": "ws",
+            "namespace": "ns",
+            "generation": 2,
+            "annotations": {ANNOTATION_RENDERED: "one"},
+        },
         "spec": {"replicas": wanted},
         "status": {"observedGeneration": 2, **numbers, **more},
     }

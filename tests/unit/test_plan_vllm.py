@@ -10,7 +10,7 @@ import pytest
 from berth_inference.settings import FRONT_OPTIONS, parse_command
 from berth_operator.api.workspace import parse_workspace
 from berth_operator.plan import setting_rules, vllm_settings
-from berth_operator.plan.deployment import ANNOTATION_RENDERED
+from berth_operator.plan.metadata import ANNOTATION_RENDERED
 from berth_operator.plan.nodes import requested
 from berth_operator.plan.observed import Observed
 from berth_operator.plan.questions import asks_for_health

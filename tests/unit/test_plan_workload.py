@@ -7,7 +7,7 @@ import pytest
 
 from berth_inference.settings import parse_settings
 from berth_operator.api.workspace import parse_workspace
-from berth_operator.plan.deployment import ANNOTATION_RENDERED
+from berth_operator.plan.metadata import ANNOTATION_RENDERED
 from berth_operator.plan.reasons import Finding, Reason
 from berth_operator.plan.workload import Workload, plan_workload
 from berth_operator.presets import load_presets

@@ -39,7 +39,10 @@ def test_a_very_long_failure_fits_into_what_kubernetes_keeps(tmp_path: Path) -> 
 
 
 def test_the_operator_knows_every_failure_that_the_server_names() -> None:
-    assert set(SERVER_REASONS) == {kind.value for kind in LoadFailure} - {LoadFailure.INTERNAL.value}
+    of_groups = {"peer_lost"}  # told by data/run_group.py
+    assert set(SERVER_REASONS) - of_groups == {kind.value for kind in LoadFailure} - {
+        LoadFailure.INTERNAL.value
+    }
 
 
 @pytest.mark.parametrize(

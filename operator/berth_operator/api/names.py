@@ -42,6 +42,13 @@ TOKEN_KEY: Final = "HF_TOKEN"  # noqa: S105 - the name of a key, not a token
 LABEL_WORKSPACE: Final = "kaito.sh/workspace"
 """On everything made for a Workspace; its value is the Workspace's name."""
 
+LABEL_GROUP: Final = "berth.dev/group"
+"""On pods that hold one copy of a model together, over several nodes; its value is the Workspace's name."""
+
+LABEL_POD_NAME: Final = "statefulset.kubernetes.io/pod-name"
+LABEL_POD_INDEX: Final = "apps.kubernetes.io/pod-index"
+"""Set by a StatefulSet's controller on its pods; the second since Kubernetes 1.28."""
+
 LABEL_MANAGED_BY: Final = "app.kubernetes.io/managed-by"
 LABEL_NAME: Final = "app.kubernetes.io/name"
 LABEL_INSTANCE: Final = "app.kubernetes.io/instance"

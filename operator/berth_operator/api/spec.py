@@ -97,7 +97,10 @@ class Resource(SpecModel):
         default=1,
         ge=0,
         le=MAX_PODS,
-        description="How many pods serve the model, each with all of it. 0 stops them and keeps the Workspace.",
+        description=(
+            "How many pods serve the model, each with all of it. Where vLLM runs it and one node cannot hold it, "
+            "they hold it together. 0 stops them and keeps the Workspace."
+        ),
     )
     instance_type: LabelValue = Field(
         default="",

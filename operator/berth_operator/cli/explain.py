@@ -14,6 +14,7 @@ from berth_operator.cluster_cache import (
     PODS,
     REPLICA_SETS,
     SERVICES,
+    STATEFUL_SETS,
     WORKSPACES,
     ClusterCache,
 )
@@ -80,14 +81,15 @@ async def observe(client: KubeClient, namespace: str, name: str) -> Observed:
         except Refused:
             return None
 
-    deployment, service, pods, sets, nodes = await asyncio.gather(
+    deployment, group, service, pods, sets, nodes = await asyncio.gather(
         _or_none(client, DEPLOYMENTS, namespace, name),
+        _or_none(client, STATEFUL_SETS, namespace, name),
         _or_none(client, SERVICES, namespace, name),
         listed(PODS, namespace, selector),
         listed(REPLICA_SETS, namespace, selector),
         listed(NODES, None),
     )
-    observed = Observed(deployment, service, pods or (), sets or (), nodes)
+    observed = Observed(deployment, service, pods or (), sets or (), nodes, stateful_set=group)
     return await OnDemand(client, ClusterCache()).complete(observed)
 
 

@@ -85,6 +85,7 @@ def run(arguments: argparse.Namespace) -> int:
         for plan in plans:
             if isinstance(plan.outcome, Workload):
                 manifests += [plan.outcome.deployment, plan.outcome.service]
+                manifests += [plan.outcome.peers] if plan.outcome.peers else []
         print(dumped(manifests, arguments.output))
     stream = sys.stderr if arguments.output else sys.stdout
     for plan in plans:
@@ -127,8 +128,11 @@ def _described(plan: _Planned, with_nodes: bool) -> str:
     container = pod["containers"][0]
     vllm = next((one for one in pod.get("initContainers") or [] if one["name"] == VLLM_CONTAINER), None)
     service = workload.service["spec"]
+    replaced = (
+        spec["strategy"]["type"] if workload.peers is None else "one copy of the model over all of them"
+    )
     rows = [
-        ("Deployment", f"{spec['replicas']} x {container.get('image', '')}, {spec['strategy']['type']}"),
+        (workload.deployment["kind"], f"{spec['replicas']} x {container.get('image', '')}, {replaced}"),
         ("Service", f"{service['type']}, port {service['ports'][0]['port']}"),
         ("Each pod asks for", _asked(container)),
     ]
@@ -160,9 +164,10 @@ def _adapter(adapter: Adapter) -> str:
 
 
 def _fit_rows(fit: Fit, with_nodes: bool) -> list[tuple[str, str]]:
-    rows = [("GPU memory needed", f"{fit.arithmetic} on {fit.gpus} GPU{'s' if fit.gpus > 1 else ''}")]
+    rows = [("GPU memory needed", f"{fit.arithmetic} on {fit.where}")]
     if fit.fits and fit.capacity is not None:
-        rows.append(("Fit", styled(f"fits {fit.capacity.name}: {fit.capacity.words}", GREEN)))
+        each = "" if fit.nodes == 1 else f"{fit.nodes} of "
+        rows.append(("Fit", styled(f"fits {each}{fit.capacity.name}: {fit.capacity.words}", GREEN)))
     elif fit.fits is False and fit.capacity is not None:
         rows.append(("Fit", styled(f"does not fit {fit.capacity.name}: {fit.capacity.words}", YELLOW)))
     else:

@@ -13,7 +13,7 @@ from berth_operator.plan import nodes
 from berth_operator.plan.node_affinity import is_wanted
 from berth_operator.plan.observed import Observed, uid
 from berth_operator.plan.placement import GPU_RESOURCE
-from berth_operator.plan.questions import asks_for_events, asks_for_gpu_holders
+from berth_operator.plan.questions import asks_for_events, asks_for_gpu_holders, lacks_pods
 
 log = logging.getLogger(__name__)
 
@@ -58,16 +58,19 @@ class OnDemand:
             observed = replace(
                 observed, events={uid(pod): events for pod, events in zip(asking, found, strict=True)}
             )
+        if (group := observed.group) is not None and lacks_pods(observed):
+            events = await self._events(group, "StatefulSet")
+            observed = replace(observed, events={**observed.events, uid(group): events})
         waiting = [pod for pod in observed.current_pods if asks_for_gpu_holders(pod)]
         if waiting:
             observed = replace(observed, gpu_pods=await self._gpu_pods(waiting, observed.nodes))
         return observed
 
-    async def _events(self, pod: Object) -> tuple[Object, ...]:
-        namespace, name = pod["metadata"]["namespace"], pod["metadata"]["name"]
-        fields = f"involvedObject.kind=Pod,involvedObject.name={name},involvedObject.uid={uid(pod)}"
+    async def _events(self, obj: Object, kind: str = "Pod") -> tuple[Object, ...]:
+        namespace, name = obj["metadata"]["namespace"], obj["metadata"]["name"]
+        fields = f"involvedObject.kind={kind},involvedObject.name={name},involvedObject.uid={uid(obj)}"
         events = await self._read(
-            ("events", uid(pod)), lambda: self._client.list_all(EVENTS, namespace, fields=fields)
+            ("events", uid(obj)), lambda: self._client.list_all(EVENTS, namespace, fields=fields)
         )
         return tuple(sorted(events or (), key=_last_seen))
 

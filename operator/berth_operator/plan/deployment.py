@@ -22,15 +22,12 @@ from berth_operator.plan.container import (
     render_fetch_container,
 )
 from berth_operator.plan.differences import digest
-from berth_operator.plan.metadata import child_metadata, labels
+from berth_operator.plan.metadata import ANNOTATION_RENDERED, child_metadata, labels
 from berth_operator.plan.placement import GPU_TOLERATIONS, with_node_affinity
 from berth_operator.plan.replicas import scales_itself
 from berth_operator.plan.server_config import ServerConfig
 from berth_operator.presets import Preset
 from berth_operator.settings import Settings
-
-ANNOTATION_RENDERED = "berth.dev/rendered"
-"""On the Deployment: the digest of what Berth meant it to be, so that a field no longer meant is noticed."""
 
 ANNOTATION_CONFIG = "berth.dev/config-digest"
 """On a template's pods: the digest of the ConfigMap that `inference.config` names, so that its changes roll them."""

@@ -54,11 +54,12 @@ EXPLANATIONS: Final[dict[Reason, Explanation]] = {
     Reason.DOES_NOT_FIT: Explanation(
         "The model does not fit into the memory of the GPUs that it may use. No pod was made.",
         "The preset's computed need is above what `resource.instanceType`, or the largest matching node, has.",
-        "Take the instance type that the message suggests, or a smaller preset. If you know better than the "
+        "Take the instance type that the message suggests, or a smaller preset; vLLM can hold it on several nodes "
+        "together, if `resource.count` asks for as many as the message says. If you know better than the "
         'arithmetic, annotate the Workspace with `kaito.sh/bypass-resource-checks: "true"`.',
     ),
     Reason.NAME_CONFLICT: Explanation(
-        "A Deployment or Service of the Workspace's name exists that Berth did not make. It is left alone.",
+        "An object that Berth did not make has the name of one that the Workspace needs. It is left alone.",
         "Somebody else's object, or one of an earlier Workspace that is still being deleted.",
         "Rename or delete it, or give the Workspace another name. Looked at again every 30 s.",
     ),
@@ -279,6 +280,12 @@ EXPLANATIONS: Final[dict[Reason, Explanation]] = {
         "The server keeps ending.",
         "The message has its exit code and its last words.",
         "`berth logs NAME --previous` (or `kubectl logs POD --previous`) has the rest.",
+    ),
+    Reason.PEER_LOST: Explanation(
+        "Another node of those that hold the model together ended or cannot be reached. vLLM ended on all of them and "
+        "starts anew.",
+        "A pod of the group was replaced or put out, its node went down, or the network between them broke.",
+        "Wait. If it comes back: `berth explain NAME` shows each pod, and `berth logs NAME -c vllm` which went first.",
     ),
     Reason.NOT_READY: Explanation(
         "A pod that served no longer answers its readiness probe.",

@@ -8,41 +8,23 @@ from typing import Any
 from berth_operator.api.names import ANNOTATION_BYPASS
 from berth_operator.api.workspace import Workspace
 from berth_operator.plan import node_affinity, nodes
+from berth_operator.plan.capacity import Capacity, capacity_of, capacity_of_type
 from berth_operator.plan.instance_types import CLOUDS, PROVIDERS, InstanceType, instance_type_of, smallest
-from berth_operator.plan.observed import Object, labels
+from berth_operator.plan.observed import Object
 from berth_operator.plan.placement import GPU_RESOURCE
 from berth_operator.plan.reasons import Culprit, Finding, Reason
+from berth_operator.plan.replicas import scales_itself
 from berth_operator.presets import Preset
-from berth_operator.quantity import GIB, MIB, gibibytes
+from berth_operator.quantity import gibibytes
 from berth_operator.sizing import REFERENCE_CONTEXT, MemoryNeed
-
-LABEL_GPU_MEMORY = "nvidia.com/gpu.memory"
-"""The memory of one GPU in MiB; set by NVIDIA's GPU feature discovery, like the two that follow."""
-
-LABEL_GPU_COUNT = "nvidia.com/gpu.count"
-LABEL_GPU_PRODUCT = "nvidia.com/gpu.product"
-
-
-@dataclass(frozen=True, slots=True)
-class Capacity:
-    """The GPUs of one machine: how many, and the memory of one in bytes."""
-
-    name: str
-    gpus: int
-    gpu_bytes: int
-    product: str = ""
-
-    @property
-    def words(self) -> str:
-        """The GPUs for people: `1 x 24 GiB (A10)`."""
-        size = self.gpu_bytes / GIB
-        shown = f"{size:.0f}" if abs(size - round(size)) < 0.05 else f"{size:.1f}"
-        return f"{self.gpus} x {shown} GiB" + (f" ({self.product})" if self.product else "")
 
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """What a preset needs, and the largest machine that it may use: None where none is known well enough."""
+    """What a preset needs, and the largest machine that it may use: None where none is known well enough.
+
+    On several `nodes`, the machine is the smallest of as many, the largest first.
+    """
 
     need: MemoryNeed
     tokens: int
@@ -53,6 +35,16 @@ class Fit:
     suggestions: tuple[InstanceType, ...] = ()
     share: float = 1.0
     """How much of the GPUs' memory the runtime takes."""
+    nodes: int = 1
+    """How many hold one copy of the model together."""
+    enough_nodes: int | None = None
+    """How many of such machines would hold it together; None where it fits, or where that is not known."""
+
+    @property
+    def where(self) -> str:
+        """What is to hold it: `2 GPUs`, `3 nodes of 1 GPU`."""
+        gpus = f"{self.gpus} GPU{'s' if self.gpus > 1 else ''}"
+        return gpus if self.nodes == 1 else f"{self.nodes} nodes of {gpus}"
 
     @property
     def arithmetic(self) -> str:
@@ -71,21 +63,24 @@ def judge_fit(
     known: Sequence[Object] | None,
     tokens: int = REFERENCE_CONTEXT,
     share: float = 1.0,
+    among: int = 1,
 ) -> Fit:
     """Judge a preset that runs on GPUs. `known` are the cluster's nodes, None where they may not be read.
 
-    It is to hold one sequence of so many `tokens`, or of the model's whole context, in this `share` of the memory.
+    It is to hold one sequence of so many `tokens`, or of the model's whole context, in this `share` of the memory, on
+    one node or `among` so many.
     """
     gpus, tokens = preset.resources.gpu, min(tokens, preset.model.context_length)
-    need = preset.memory_need(tokens)
-    asked_of_gpus = math.ceil(need.total / share)
+    need = preset.memory_need(tokens, nodes=among)
+    asked_of_gpus = math.ceil(need.total / share / among)
     asked = node_affinity.wanted_instance_types(pod_spec)
     matching = [node for node in known or () if node_affinity.is_wanted(node, pod_spec)]
     with_gpu = [
         node for node in matching if nodes.allocatable(node, GPU_RESOURCE) or nodes.has_gpu_hint(node)
     ]
-    found = [capacity_of(node) for node in with_gpu] or [_of_type(name) for name in asked]
-    best = max((one for one in found if one), key=lambda one: _usable(one, gpus), default=None)
+    found = [capacity_of(node) for node in with_gpu] or [capacity_of_type(name) for name in asked]
+    ranked = sorted((one for one in found if one), key=lambda one: _usable(one, gpus), reverse=True)
+    best = ranked[min(among, len(ranked)) - 1] if ranked else None
     fits: bool | None = None
     if best is not None and _usable(best, gpus) >= asked_of_gpus:
         fits = True
@@ -96,31 +91,22 @@ def judge_fit(
     suggestions = tuple(
         entry for cloud in clouds if (entry := smallest(asked_of_gpus, gpus, cloud)) is not None
     )
-    return Fit(need, tokens, gpus, best, fits, suggestions, share)
+    enough = _enough_nodes(preset, tokens, share, _usable(best, gpus)) if best and fits is False else None
+    return Fit(need, tokens, gpus, best, fits, suggestions, share, among, enough)
+
+
+def _enough_nodes(preset: Preset, tokens: int, share: float, usable: int) -> int | None:
+    """How many nodes hold a model of which each gives so many bytes; None where no number does: none has less than
+    one of its layers."""
+    for count in range(2, preset.model.layers + 1):
+        if preset.memory_need(tokens, nodes=count).total <= usable * share * count:
+            return count
+    return None
 
 
 def _usable(capacity: Capacity, gpus: int) -> int:
     """The memory that one pod gets of a machine, in bytes; nothing where it has too few GPUs."""
     return capacity.gpu_bytes * gpus if capacity.gpus >= gpus else 0
-
-
-def capacity_of(node: Object) -> Capacity | None:
-    """Return a node's GPUs, by its labels, else by its instance type; None where neither tells."""
-    own, name = labels(node), nodes.name_of(node)
-    memory, count = own.get(LABEL_GPU_MEMORY, ""), own.get(LABEL_GPU_COUNT, "")
-    # int() takes digits of every script, and so does isdigit.
-    if memory.isascii() and memory.isdigit() and int(memory) > 0:
-        offered = nodes.allocatable(node, GPU_RESOURCE)
-        gpus = int(count) if count.isascii() and count.isdigit() else offered
-        if gpus:
-            return Capacity(name, gpus, int(memory) * MIB, own.get(LABEL_GPU_PRODUCT, ""))
-    known = instance_type_of(nodes.instance_type(node))
-    return None if known is None else Capacity(name, known.gpus, known.gpu_bytes, known.product)
-
-
-def _of_type(name: str) -> Capacity | None:
-    known = instance_type_of(name)
-    return None if known is None else Capacity(known.name, known.gpus, known.gpu_bytes, known.product)
 
 
 def _clouds(asked: Iterable[str], known: Iterable[Object]) -> tuple[str, ...]:
@@ -147,19 +133,21 @@ def fit_finding(workspace: Workspace, preset: Preset, fit: Fit) -> Finding | Non
     if asked and fit.capacity.name.lower() == asked.lower():
         where, culprit = f"instance type {fit.capacity.name}", Culprit("InstanceType", fit.capacity.name)
     else:
-        where, culprit = (
-            f'the largest matching node "{fit.capacity.name}"',
-            Culprit("Node", fit.capacity.name),
+        largest = (
+            "the largest matching node" if fit.nodes == 1 else f"the smallest of the {fit.nodes} largest,"
         )
+        where, culprit = f'{largest} "{fit.capacity.name}"', Culprit("Node", fit.capacity.name)
     suggested = " or ".join(f"{entry.name} ({entry.gpus} x {entry.gpu_gib} GiB)" for entry in fit.suggestions)
     use = f"use {suggested}" if suggested else "use GPUs with more memory"
-    gpus = f"{fit.gpus} GPU{'s' if fit.gpus > 1 else ''}"
+    on = fit.where
     if fit.share != 1:
         use = f"lower max-model-len in the ConfigMap of inference.config, {use}"
-        gpus += " of one node"
+        on += " of one node" if fit.nodes == 1 else ""
+        if fit.enough_nodes and not scales_itself(workspace):
+            use = f"set resource.count to {fit.enough_nodes}, so that as many nodes hold it together, {use}"
     return Finding(
         Reason.DOES_NOT_FIT,
-        f"{preset.name} needs {fit.arithmetic} on {gpus}; {where} has {fit.capacity.words}",
+        f"{preset.name} needs {fit.arithmetic} on {on}; {where} has {fit.capacity.words}",
         f'{use}, or a smaller preset; annotate the Workspace with {ANNOTATION_BYPASS}: "true" to try all the same',
         culprit,
         terminal=True,

@@ -13,6 +13,9 @@ from berth_operator.api.names import (
 )
 from berth_operator.api.workspace import Workspace
 
+ANNOTATION_RENDERED = "berth.dev/rendered"
+"""On what makes the pods: the digest of what Berth meant it to be, so that a field no longer meant is noticed."""
+
 
 def labels(workspace: Workspace) -> dict[str, str]:
     """Return the labels of the Workspace's objects and pods."""

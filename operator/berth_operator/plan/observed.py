@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from berth_operator.plan.metadata import ANNOTATION_RENDERED, owner_of
 from berth_operator.plan.progress import ServerReport
 
 Object = dict[str, Any]
@@ -13,6 +14,9 @@ TEMPLATE_HASH = "pod-template-hash"
 
 REVISION = "deployment.kubernetes.io/revision"
 """On a Deployment and its ReplicaSets: which template is the present one."""
+
+REVISION_HASH = "controller-revision-hash"
+"""The label of a StatefulSet's pods that says of which template they are, as its `status.updateRevision` does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,9 +32,31 @@ class Observed:
     gpu_pods: tuple[Object, ...] | None = None
     """Every pod that holds a GPU, whoever made it; None where nobody asked, or where they may not be read."""
     events: Mapping[str, tuple[Object, ...]] = field(default_factory=dict)
-    """By the uid of a pod: its Events, the oldest first. Read only for pods that are stuck."""
+    """By the uid of a pod, or of a StatefulSet: its Events, the oldest first. Read only for those that are stuck."""
     reports: Mapping[str, ServerReport] = field(default_factory=dict)
     """By the uid of a pod: what its server last said of its start."""
+    stateful_set: Object | None = None
+    peers: Object | None = None
+    """The Service by which the StatefulSet's pods find each other."""
+
+    @property
+    def group(self) -> Object | None:
+        """The StatefulSet whose pods hold the model together; None where none is to. One that was put aside for a
+        Deployment has lost the digest of what it was meant to be."""
+        found = self.stateful_set
+        return found if found is not None and ANNOTATION_RENDERED in annotations(found) else None
+
+    @property
+    def controller(self) -> Object | None:
+        """What makes the pods, the group's StatefulSet or a Deployment; None while there is neither."""
+        return self.group or (None if is_put_aside(self.deployment) else self.deployment)
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether what makes the pods has acted on its last change."""
+        found = self.controller or {"metadata": {}}
+        seen = (found.get("status") or {}).get("observedGeneration", 0)
+        return bool(seen >= found["metadata"].get("generation", 1))
 
     @property
     def current_hash(self) -> str | None:
@@ -50,10 +76,13 @@ class Observed:
     @property
     def current_pods(self) -> tuple[Object, ...]:
         """The live pods of the present template; all of them while it is not known which they are."""
+        if (group := self.group) is not None:
+            latest = (group.get("status") or {}).get("updateRevision") if self.is_settled else None
+            mine = (pod for pod in self.live_pods if is_of_group(pod))
+            return tuple(pod for pod in mine if latest is None or revision_of(pod) == latest)
         wanted = self.current_hash
-        return tuple(
-            pod for pod in self.live_pods if wanted is None or labels(pod).get(TEMPLATE_HASH) == wanted
-        )
+        mine = (pod for pod in self.live_pods if not is_of_group(pod))
+        return tuple(pod for pod in mine if wanted is None or labels(pod).get(TEMPLATE_HASH) == wanted)
 
     @property
     def old_pods(self) -> tuple[Object, ...]:
@@ -69,6 +98,24 @@ class Observed:
         """Return the node that a pod runs on; None where it is not known."""
         name = node_name(pod)
         return next((node for node in self.nodes or () if node["metadata"]["name"] == name), None)
+
+
+def is_put_aside(controller: Object | None) -> bool:
+    """Whether what makes pods has been left without any, for another kind to make them."""
+    if controller is None or ANNOTATION_RENDERED in annotations(controller):
+        return False
+    return (controller.get("spec") or {}).get("replicas") == 0
+
+
+def is_of_group(pod: Object) -> bool:
+    """Whether a StatefulSet made the pod."""
+    owner = owner_of(pod)
+    return owner is not None and owner[0] == "StatefulSet"
+
+
+def revision_of(pod: Object) -> str | None:
+    """Return of which template of its StatefulSet a pod is."""
+    return labels(pod).get(REVISION_HASH)
 
 
 def uid(obj: Object) -> str:

@@ -4,6 +4,7 @@ from berth_operator.plan.clock import seconds_between
 from berth_operator.plan.diagnosis.images import IMAGE_REASONS
 from berth_operator.plan.observed import (
     Object,
+    Observed,
     declared,
     has_ended,
     is_pod_ready,
@@ -43,6 +44,13 @@ def asks_for_events(pod: Object, now: str = "") -> bool:
         ):
             return True
     return False
+
+
+def lacks_pods(observed: Observed) -> bool:
+    """Whether a StatefulSet has fewer pods than it is to have: only its Events tell what refuses them."""
+    group = observed.group or {}
+    wanted = (group.get("spec") or {}).get("replicas", 1)
+    return observed.is_settled and (group.get("status") or {}).get("replicas", 0) < wanted
 
 
 def asks_for_gpu_holders(pod: Object) -> bool:

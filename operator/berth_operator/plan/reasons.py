@@ -63,6 +63,7 @@ class Reason(StrEnum):
     DISK_FULL = "DiskFull"
     STARTUP_TIMED_OUT = "StartupTimedOut"
     CRASH_LOOP = "CrashLoop"
+    PEER_LOST = "PeerLost"
     NOT_READY = "NotReady"
 
     DEPLOYING = "Deploying"
@@ -130,6 +131,7 @@ SEVERITY: tuple[Reason, ...] = (
     Reason.DISK_FULL,
     Reason.STARTUP_TIMED_OUT,
     Reason.CRASH_LOOP,
+    Reason.PEER_LOST,
     # The server runs, and does not serve.
     Reason.NODE_UNDER_PRESSURE,
     Reason.NOT_READY,

@@ -4,6 +4,7 @@ from typing import Any
 
 from berth_operator.api.names import ANNOTATION_REPLICAS, REPLICAS_EXTERNAL
 from berth_operator.api.workspace import Workspace
+from berth_operator.plan.observed import is_put_aside
 
 
 def scales_itself(workspace: Workspace) -> bool:
@@ -16,9 +17,9 @@ def with_live_replicas(deployment: dict[str, Any], live: dict[str, Any] | None) 
 
     The field stays named: a field that its only manager stops naming is removed, and a Deployment without it runs
     one pod. The live object's version goes along, so that a scaling that happened meanwhile is a conflict and not
-    undone.
+    undone. One that was put aside has none because of that.
     """
-    if live is None or not isinstance((live.get("spec") or {}).get("replicas"), int):
+    if live is None or is_put_aside(live) or not isinstance((live.get("spec") or {}).get("replicas"), int):
         return deployment
     version = live["metadata"].get("resourceVersion")
     metadata = {**deployment["metadata"], **({"resourceVersion": version} if version else {})}

@@ -5,6 +5,7 @@ from typing import Any
 from berth_operator.api.names import (
     ANNOTATION_ENABLE_LB,
     ANNOTATION_ENDPOINT,
+    LABEL_POD_NAME,
     LABEL_WORKSPACE,
     PORT_NAME,
     SERVER_PORT,
@@ -14,8 +15,14 @@ from berth_operator.api.workspace import Workspace
 from berth_operator.plan.metadata import child_metadata
 
 
-def render_service(workspace: Workspace) -> dict[str, Any]:
-    """Return the Service: port 80 to the server's port, inside the cluster unless a load balancer is asked for."""
+def render_service(workspace: Workspace, pod: str | None = None) -> dict[str, Any]:
+    """Return the Service: port 80 to the server's port, inside the cluster unless a load balancer is asked for.
+
+    `pod` is the one of the Workspace's that answers; None where each of them does.
+    """
+    selector = {LABEL_WORKSPACE: workspace.metadata.name}
+    if pod is not None:
+        selector[LABEL_POD_NAME] = pod
     balanced = workspace.metadata.annotations.get(ANNOTATION_ENABLE_LB) == "True"
     return {
         "apiVersion": "v1",
@@ -23,7 +30,7 @@ def render_service(workspace: Workspace) -> dict[str, Any]:
         "metadata": child_metadata(workspace),
         "spec": {
             "type": "LoadBalancer" if balanced else "ClusterIP",
-            "selector": {LABEL_WORKSPACE: workspace.metadata.name},
+            "selector": selector,
             # A number and not the port's name: a template's container may name its port as it likes.
             "ports": [
                 {"name": PORT_NAME, "port": SERVICE_PORT, "targetPort": SERVER_PORT, "protocol": "TCP"}

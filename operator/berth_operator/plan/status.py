@@ -6,6 +6,7 @@ from typing import Any
 from berth_operator.api.workspace import Workspace
 from berth_operator.plan.diagnosis import diagnose, unplaced
 from berth_operator.plan.diagnosis.rollout import replicas_wanted
+from berth_operator.plan.fit import Fit
 from berth_operator.plan.observed import (
     Object,
     Observed,
@@ -37,15 +38,20 @@ class Report:
 
 
 def report(
-    workspace: Workspace, refusal: Finding | None, observed: Observed, previous: dict[str, Any], now: str
+    workspace: Workspace,
+    refusal: Finding | None,
+    observed: Observed,
+    previous: dict[str, Any],
+    now: str,
+    fit: Fit | None = None,
 ) -> Report:
     """Report on a Workspace.
 
     `refusal` is why the Workspace cannot be carried out, if so; `previous` is the status that stands in the cluster;
-    `now` is an RFC 3339 time, used for conditions whose status flips and for ages.
+    `now` is an RFC 3339 time, used for conditions whose status flips and for ages; `fit` is what was judged of GPUs.
     """
     wanted = workspace.resource.count
-    if scales_itself(workspace) and observed.deployment is not None:
+    if scales_itself(workspace) and observed.controller is not None:
         wanted = replicas_wanted(observed)
     address = endpoint(observed.service)
     resources = refusal or unplaced(observed, wanted, now)
@@ -54,6 +60,9 @@ def report(
         inference = Finding(Reason.DEPLOYING, "the Service is being created")
     whole = inference or resources
     serving = f"{wanted} of {wanted} pods serve" + (f" at {address}" if address else "")
+    placed = f"{wanted} of {wanted} pods have a node"
+    if fit is not None and fit.nodes > 1:
+        placed += f", and hold one copy of the model together: {fit.arithmetic} on {fit.where}"
     generation = workspace.metadata.generation
     old = {condition.get("type"): condition for condition in previous.get("conditions") or []}
 
@@ -78,7 +87,7 @@ def report(
         "endpoint": address,
         "progress": None if whole is None or refusal is not None else progress(observed),
         "conditions": [
-            condition("ResourceReady", resources, Reason.SCHEDULED, f"{wanted} of {wanted} pods have a node"),
+            condition("ResourceReady", resources, Reason.SCHEDULED, placed),
             condition("InferenceReady", inference, Reason.SERVING, serving),
             condition("WorkspaceSucceeded", whole, Reason.SERVING, serving),
             condition("Ready", whole, Reason.SERVING, serving),

@@ -17,6 +17,9 @@ REFUSALS = frozenset(SEVERITY[: SEVERITY.index(Reason.ROLLOUT_PAUSED)])
 TOLD_BY_SERVERS = frozenset(name for name, _ in PHASES.values())
 """Phases of `status.progress` of which a server says how far it is."""
 
+UNCREATED = (Reason.QUOTA_EXCEEDED, Reason.ADMISSION_REFUSED, Reason.POD_CREATION_FAILED)
+"""Reasons for which there is no pod that could be at fault."""
+
 
 @dataclass(frozen=True, slots=True)
 class Branch:
@@ -69,7 +72,7 @@ def explain(workspace: Object, observed: Observed, now: str) -> Explanation:
         state,
         cause if refused is not None else None,
         refused is not None,
-        tuple(_deployment(observed, marked, now)),
+        tuple(_controller(observed, marked, now)),
     )
     return Explanation(tree, cause, _unseen(workspace))
 
@@ -84,19 +87,21 @@ def _unseen(workspace: Object) -> str:
     return ""
 
 
-def _deployment(observed: Observed, cause: Finding | None, now: str) -> Iterator[Branch]:
-    deployment = observed.deployment
-    if deployment is None:
+def _controller(observed: Observed, cause: Finding | None, now: str) -> Iterator[Branch]:
+    controller = observed.controller
+    if controller is None:
+        yield from _pods(observed.live_pods, observed, cause, now)
         return
-    status = deployment.get("status") or {}
-    wanted = (deployment.get("spec") or {}).get("replicas", 1)
-    name = deployment["metadata"]["name"]
+    status = controller.get("status") or {}
+    wanted = (controller.get("spec") or {}).get("replicas", 1)
+    kind, name = "Deployment" if observed.group is None else "StatefulSet", controller["metadata"]["name"]
     state = f"{status.get('availableReplicas', 0)} of {wanted} pods available"
-    sets = tuple(_replica_sets(observed, cause, now)) or tuple(
-        _pods(observed.live_pods, observed, cause, now)
+    below = () if observed.group else tuple(_replica_sets(observed, cause, now))
+    is_own = cause is not None and (
+        cause.culprit == Culprit(kind, name) or (observed.group is not None and cause.reason in UNCREATED)
     )
-    own = cause if cause is not None and cause.culprit == Culprit("Deployment", name) else None
-    yield Branch("Deployment", name, state, own, own is not None, sets)
+    pods = below or tuple(_pods(observed.live_pods, observed, cause, now))
+    yield Branch(kind, name, state, cause if is_own else None, is_own, pods)
 
 
 def _replica_sets(observed: Observed, cause: Finding | None, now: str) -> Iterator[Branch]:
@@ -113,11 +118,7 @@ def _replica_sets(observed: Observed, cause: Finding | None, now: str) -> Iterat
         ]
         if not pods and not current:
             continue
-        of_quota = cause is not None and cause.reason in (
-            Reason.QUOTA_EXCEEDED,
-            Reason.ADMISSION_REFUSED,
-            Reason.POD_CREATION_FAILED,
-        )
+        of_quota = cause is not None and cause.reason in UNCREATED
         own = cause if current and of_quota else None
         state = "the present template" if current else "an earlier template"
         yield Branch(

@@ -52,7 +52,7 @@ CACHE_MOUNT: Final = {"name": "vllm-tmp", "mountPath": "/tmp"}  # noqa: S108 - a
 VOLUMES: Final = ({"name": "vllm-tmp", "emptyDir": {}},)
 """vLLM's home and temporary files: what it compiles, apart from what the front writes."""
 
-_PYTHON: Final = ("python3", "-I", "-S", "-c")
+PYTHON: Final = ("python3", "-I", "-S", "-c")
 """Without packages and outside the environment, so that neither what is slow to import nor a proxy disturbs it."""
 
 # Not the kubelet's own request, which would come from outside the loopback.
@@ -123,7 +123,7 @@ def render_vllm(
         "name": VLLM_CONTAINER,
         "image": settings.vllm_image,
         "restartPolicy": "Always",
-        "command": [*_PYTHON, _launcher(), weights.CACHE_FOLDER, "vllm", "serve"],
+        "command": [*PYTHON, _launcher(), weights.CACHE_FOLDER, "vllm", "serve"],
         "args": _arguments(workspace_name, preset, config),
         # A name without a slash before it would be looked for in the working directory.
         "workingDir": TMP_MOUNT["mountPath"],
@@ -197,7 +197,7 @@ def _launcher() -> str:
 
 def _probe(period: int, failures: int) -> dict[str, Any]:
     return {
-        "exec": {"command": [*_PYTHON, _ASK]},
+        "exec": {"command": [*PYTHON, _ASK]},
         "periodSeconds": period,
         "timeoutSeconds": PROBE_TIMEOUT_SECONDS,
         "failureThreshold": failures,

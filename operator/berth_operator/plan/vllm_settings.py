@@ -62,7 +62,10 @@ SETTINGS: Final[Mapping[str, Mapping[str, Any]]] = {
 }
 """By name as a field; each in the form of `data/server_settings.json`."""
 
-_ONE_COPY: Final = "a pod holds one copy of the model on the preset's GPUs; resource.count makes more"
+_ONE_COPY: Final = (
+    "a pod holds one copy of the model on the preset's GPUs, or the pods of resource.count hold one together where "
+    "one node cannot"
+)
 _NO_CODE: Final = "code is not loaded from a model, a file or a name"
 
 RESERVED: Final[Mapping[str, str]] = {

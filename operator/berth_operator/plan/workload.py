@@ -20,19 +20,29 @@ from berth_operator.api.weights import WITH_THE_POD
 from berth_operator.api.workspace import Workspace
 from berth_operator.plan.api_keys import api_key_refusal
 from berth_operator.plan.deployment import (
-    ANNOTATION_RENDERED,
     TEMPLATE_READINESS_SECONDS,
     preset_pod_spec,
     render_deployment,
     template_pod,
 )
 from berth_operator.plan.fit import Fit, fit_finding, judge_fit, serves_as_is
+from berth_operator.plan.group import (
+    first_pod,
+    group_warnings,
+    is_as_meant,
+    may_be_grouped,
+    name_refusal,
+    render_group,
+    render_peers,
+)
+from berth_operator.plan.metadata import ANNOTATION_RENDERED
 from berth_operator.plan.observed import Observed
 from berth_operator.plan.reasons import Finding, Reason
 from berth_operator.plan.runtime import chosen_runtime, vllm_refusal
 from berth_operator.plan.server_config import ConfigMapData, ServerConfig, read_config
 from berth_operator.plan.service import render_service
 from berth_operator.plan.vllm_container import context_tokens, gpu_share
+from berth_operator.plan.vllm_group import over_nodes
 from berth_operator.plan.weights import comes_from_hub, weights_volume, without_effect
 from berth_operator.presets import Preset, PresetCatalogue
 from berth_operator.settings import Settings
@@ -55,13 +65,16 @@ JUDGED_ELSEWHERE: Final = (ANNOTATION_ACCELERATOR, ANNOTATION_API_KEY_SECRET, AN
 class Workload:
     """The objects that a Workspace asks for.
 
-    `warnings` are what is done all the same though it may be a mistake. `fit` is None where no GPU is used.
+    `deployment` makes the pods. For a group, which holds one copy of the model over several nodes, it is a StatefulSet,
+    and `peers` the Service by which its pods find each other. `warnings` are what is done all the same though it may be
+    a mistake. `fit` is None where no GPU is used.
     """
 
     deployment: dict[str, Any]
     service: dict[str, Any]
     warnings: tuple[Finding, ...] = ()
     fit: Fit | None = None
+    peers: dict[str, Any] | None = None
 
 
 def plan_workload(
@@ -116,12 +129,46 @@ def plan_workload(
         return workload
     observed = observed or Observed()
     pod_spec = deployment["spec"]["template"]["spec"]
-    if with_vllm:
-        tokens, share = context_tokens(preset, server), gpu_share(server)
-        fit = judge_fit(preset, pod_spec, observed.nodes, tokens, share)
-    else:
-        fit = judge_fit(preset, pod_spec, observed.nodes)
-    return _fitted(workspace, preset, workload, fit, observed)
+    if not with_vllm:
+        return _fitted(workspace, preset, workload, judge_fit(preset, pod_spec, observed.nodes), observed)
+    return _alone_or_grouped(workspace, preset, workload, spec, server, observed)
+
+
+def _alone_or_grouped(
+    workspace: Workspace,
+    preset: Preset,
+    workload: Workload,
+    spec: dict[str, Any],
+    server: ServerConfig,
+    observed: Observed,
+) -> Workload | Finding:
+    """Return what runs a model with vLLM: each pod with all of it, or all pods together where one node cannot hold it.
+
+    `spec` is that of a pod with all of it, before the Workspace's affinity.
+    """
+    pod_spec = workload.deployment["spec"]["template"]["spec"]
+    tokens, share = context_tokens(preset, server), gpu_share(server)
+    fit = judge_fit(preset, pod_spec, observed.nodes, tokens, share)
+    if not may_be_grouped(workspace, preset):
+        return _fitted(workspace, preset, workload, fit, observed)
+    nodes = workspace.resource.count
+    group = replace(
+        workload,
+        deployment=render_group(workspace, over_nodes(spec, workspace.metadata.name, nodes, server)),
+        service=render_service(workspace, first_pod(workspace.metadata.name)),
+        peers=render_peers(workspace),
+        warnings=(*workload.warnings, *group_warnings(workspace)),
+    )
+    # What is there stays: nodes come and go, and a group is not to be taken down for that.
+    is_group = is_as_meant(observed.group, group.deployment)
+    is_alone = serves_as_is(observed.deployment, workload.deployment, ANNOTATION_RENDERED)
+    is_too_large = fit.fits is False or (fit.fits is None and observed.group is not None)
+    if not is_group and (not is_too_large or is_alone):
+        return _fitted(workspace, preset, workload, fit, observed)
+    over_all = judge_fit(preset, pod_spec, observed.nodes, tokens, share, nodes)
+    if is_group:
+        return replace(group, fit=over_all)
+    return name_refusal(workspace) or _fitted(workspace, preset, group, over_all, observed)
 
 
 def _fitted(
@@ -131,6 +178,9 @@ def _fitted(
     workload = replace(workload, fit=fit)
     finding = fit_finding(workspace, preset, fit)
     if finding is None or serves_as_is(observed.deployment, workload.deployment, ANNOTATION_RENDERED):
+        return workload
+    if workspace.resource.count == 0:
+        # Nothing is to run, and what does must be stopped.
         return workload
     if ANNOTATION_BYPASS not in workspace.metadata.annotations:
         return finding

@@ -34,9 +34,8 @@ def diagnose(observed: Observed, now: str = "") -> Finding | None:
 
 def findings(observed: Observed, now: str = "") -> list[Finding]:
     """Return everything that stands between the Workspace and serving, the nearest to the root first."""
-    deployment = observed.deployment
-    if deployment is None:
-        return [Finding(Reason.DEPLOYING, "the Deployment is being created")]
+    if observed.controller is None:
+        return [_nothing_yet(observed)]
     state = rollout_state(observed)
     if state is None:
         return []
@@ -49,6 +48,19 @@ def findings(observed: Observed, now: str = "") -> list[Finding]:
     # Sorting is stable: of several pods with the same trouble, the first by name stays first.
     first, *rest = sorted(found, key=lambda finding: SEVERITY.index(finding.reason))
     return [_with_who_serves(first, observed), *rest]
+
+
+def _nothing_yet(observed: Observed) -> Finding:
+    """Say what is waited for while nothing makes pods of the present template."""
+    left = len(observed.pods)
+    if not left or (observed.deployment is None and observed.stateful_set is None):
+        return Finding(Reason.DEPLOYING, "the Deployment is being created")
+    pods = "1 pod has" if left == 1 else f"{left} pods have"
+    return Finding(
+        Reason.ROLLING_OUT,
+        f"the model goes from one node to several, or back: {pods} yet to end, which frees their GPUs, and nothing "
+        "serves until the new ones have loaded",
+    )
 
 
 def _with_who_serves(finding: Finding, observed: Observed) -> Finding:
@@ -65,7 +77,7 @@ def _with_who_serves(finding: Finding, observed: Observed) -> Finding:
 def unplaced(observed: Observed, wanted: int, now: str = "") -> Finding | None:
     """Return why not every wanted pod has a node, or None when each has one."""
     placed = [pod for pod in observed.current_pods if node_name(pod) and not has_ended(pod)]
-    if observed.deployment is not None and len(placed) >= wanted:
+    if observed.controller is not None and len(placed) >= wanted:
         return None
     for finding in findings(observed, now):
         if finding.reason in UNPLACED:

@@ -1,16 +1,16 @@
-"""Pods that the cluster does not let the ReplicaSet create: quotas, admission, limit ranges."""
+"""Pods that the cluster does not let a ReplicaSet or StatefulSet create: quotas, admission, limit ranges."""
 
 import re
 from collections.abc import Iterator
 
-from berth_operator.plan.observed import REVISION, Object, Observed, annotations
+from berth_operator.plan.observed import REVISION, Object, Observed, annotations, uid
 from berth_operator.plan.reasons import Culprit, Finding, Reason, clipped
 
 QUOTA = re.compile(r"exceeded quota: (?P<name>[^,\s]+)")
 UNLIMITED = re.compile(r"failed quota: (?P<name>[^:\s]+): must specify (?P<what>.+)")
 ACCOUNT = re.compile(r'serviceaccount "(?P<name>[^"]+)" not found')
 WEBHOOK = re.compile(r'failed calling webhook "(?P<name>[^"]+)"')
-PREFIX = re.compile(r'^pods "[^"]*" is forbidden: ')
+PREFIX = re.compile(r'^(?:[Cc]reate Pod \S+ in StatefulSet \S+ failed error: )?pods "[^"]*" is forbidden: ')
 
 ADMISSION = (
     "violates PodSecurity",
@@ -27,6 +27,14 @@ ADMISSION = (
 
 def creation_failures(observed: Observed) -> Iterator[Finding]:
     """Yield why pods of the present template cannot be created."""
+    if (group := observed.group) is not None:
+        # A StatefulSet has no condition for it, only an Event each time.
+        tries = [one for one in observed.events.get(uid(group), ()) if one.get("reason") == "FailedCreate"]
+        for event in tries[-1:]:
+            # Its pods' names stay the same, and old ones end before new ones are made.
+            culprit = Culprit("StatefulSet", group["metadata"]["name"])
+            yield _finding(culprit, str(event.get("message", "")), is_rollout=False)
+        return
     for owner, kind in _owners(observed):
         for condition in (owner.get("status") or {}).get("conditions") or []:
             if condition.get("type") == "ReplicaFailure" and condition.get("status") == "True":

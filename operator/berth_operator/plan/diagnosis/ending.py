@@ -33,8 +33,9 @@ SERVER_REASONS: Final = {
     "model_unavailable": Reason.MODEL_UNAVAILABLE,
     "invalid_adapter": Reason.INVALID_ADAPTER,
     "no_api_keys": Reason.SECRET_MISSING,
+    "peer_lost": Reason.PEER_LOST,
 }
-"""What Berth's server writes as `reason`; anything else is a crash like another's."""
+"""What Berth's programs write as `reason`; anything else is a crash like another's."""
 
 GPU_MEMORY = re.compile(
     r"CUDA out of memory|OutOfMemoryError: CUDA|CUDA error: out of memory|CUBLAS_STATUS_ALLOC_FAILED"
@@ -129,6 +130,7 @@ REMEDIES: Final = {
     Reason.DISK_FULL: "use a larger volume (annotation berth.dev/weights), or a node with a larger disk",
     Reason.INVALID_ADAPTER: "correct that adapter, or remove it from inference.adapters",
     Reason.SECRET_MISSING: "put a key into the Secret that the annotation berth.dev/api-key-secret names",
+    Reason.PEER_LOST: "wait; if it comes back, see the other pods' nodes, and the network policies between them",
 }
 
 

@@ -1,4 +1,4 @@
-"""A pod that is to go and does not, where the Deployment starts no other before it has gone."""
+"""A pod that is to go and does not, where no other starts before it has gone."""
 
 from collections.abc import Iterator
 
@@ -12,9 +12,11 @@ OVERDUE_SECONDS = 60.0
 
 
 def leaving_findings(observed: Observed, now: str) -> Iterator[Finding]:
-    """Yield what is known of the pod that a Deployment of the strategy Recreate waits for."""
+    """Yield what is known of the pod that a group, or a Deployment of the strategy Recreate, waits for."""
+    of_group = observed.group is not None
     strategy = ((observed.deployment or {}).get("spec") or {}).get("strategy") or {}
-    if strategy.get("type") != "Recreate" or any(not has_ended(pod) for pod in observed.live_pods):
+    waits = of_group or strategy.get("type") == "Recreate"
+    if not waits or any(not has_ended(pod) for pod in observed.live_pods):
         return
     leaving = (
         pod for pod in observed.pods if pod["metadata"].get("deletionTimestamp") and not has_ended(pod)
@@ -24,15 +26,15 @@ def leaving_findings(observed: Observed, now: str) -> Iterator[Finding]:
         return
     name = str(pod["metadata"]["name"])
     overdue = seconds_between(pod["metadata"]["deletionTimestamp"], now)
-    if overdue is None or overdue < OVERDUE_SECONDS:
+    if overdue is not None and overdue >= OVERDUE_SECONDS:
+        yield _stuck(pod, observed)
+    elif not of_group:  # of one, the state of its rollout says so
         yield Finding(
             Reason.DEPLOYING,
             f'pod "{name}" is ending; a new one starts once it has gone',
             "",
             Culprit("Pod", name),
         )
-    else:
-        yield _stuck(pod, observed)
 
 
 def _stuck(pod: Object, observed: Observed) -> Finding:

@@ -1,4 +1,4 @@
-"""The Deployment's own numbers: does every replica of the present template serve, and if not, where is it?"""
+"""The workload's own numbers: does every replica of the present template serve, and if not, where is it?"""
 
 from collections.abc import Sequence
 
@@ -8,17 +8,26 @@ from berth_operator.plan.reasons import Culprit, Finding, Reason
 
 
 def replicas_wanted(observed: Observed) -> int:
-    """Return how many pods the Deployment is to run."""
-    return int((((observed.deployment or {}).get("spec")) or {}).get("replicas", 1))
+    """Return how many pods the Deployment or StatefulSet is to run."""
+    return int((((observed.controller or {}).get("spec")) or {}).get("replicas", 1))
 
 
 def rollout_state(observed: Observed) -> Finding | None:
-    """Judge the Deployment's status; None only if every replica of the current template is available."""
-    deployment = observed.deployment or {"metadata": {"name": ""}}
-    culprit = Culprit("Deployment", deployment["metadata"]["name"])
-    status = deployment.get("status") or {}
+    """Judge the status of what makes the pods; None only if every replica of the current template is available."""
+    controller = observed.controller or {"metadata": {"name": ""}}
+    of_group = observed.group is not None
+    culprit = Culprit("StatefulSet" if of_group else "Deployment", controller["metadata"]["name"])
+    status = controller.get("status") or {}
     wanted = replicas_wanted(observed)
-    if status.get("observedGeneration", 0) < deployment["metadata"].get("generation", 1):
+    if wanted == 0 and of_group:
+        return Finding(
+            Reason.ROLLING_OUT,
+            f"{culprit} is replacing its pods all at once, for they hold the model together: {len(observed.pods)} of "
+            "the earlier template have yet to end, and nothing serves until the new ones have loaded",
+            "",
+            culprit,
+        )
+    if not observed.is_settled:
         return Finding(
             Reason.DEPLOYING, f"{culprit} has a change that is not being acted on yet", "", culprit
         )
@@ -36,8 +45,8 @@ def rollout_state(observed: Observed) -> Finding | None:
         )
     if updated >= wanted and total == updated and available >= wanted:
         return None
-    if updated < wanted and (deployment.get("spec") or {}).get("paused"):
-        namespace = deployment["metadata"].get("namespace", "default")
+    if updated < wanted and (controller.get("spec") or {}).get("paused"):
+        namespace = controller["metadata"].get("namespace", "default")
         return Finding(
             Reason.ROLLOUT_PAUSED,
             f"{culprit} is paused: what was changed since is not rolled out",
@@ -48,15 +57,15 @@ def rollout_state(observed: Observed) -> Finding | None:
         return Finding(
             Reason.ROLLING_OUT,
             f"{culprit} is replacing pods: {updated} of {wanted} are of the current template, "
-            f"{total - updated} old ones still run{_gap(deployment)}",
+            f"{total - updated} old ones still run{_gap(controller)}",
             "",
             culprit,
         )
     return Finding(Reason.DEPLOYING, f"{culprit} has {available} of {wanted} pods available", "", culprit)
 
 
-def _gap(deployment: dict[str, dict[str, dict[str, str]]]) -> str:
-    kind = ((deployment.get("spec") or {}).get("strategy") or {}).get("type")
+def _gap(controller: dict[str, dict[str, dict[str, str]]]) -> str:
+    kind = ((controller.get("spec") or {}).get("strategy") or {}).get("type")
     return ", and end before new ones start (berth.dev/rollout: recreate)" if kind == "Recreate" else ""
 
 
