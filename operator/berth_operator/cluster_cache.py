@@ -35,9 +35,10 @@ WATCHED: tuple[tuple[Resource, str], ...] = (
 )
 """Every kind that is watched, with the label that its objects must carry ("" for all of them)."""
 
-OPTIONAL = frozenset({REPLICA_SETS, NODES})
-"""Kinds that the operator does without where it may not read them: a diagnosis says less then. A Role cannot grant
-nodes, so an operator of single namespaces never has them."""
+OPTIONAL = frozenset({STATEFUL_SETS, REPLICA_SETS, NODES})
+"""Kinds that the operator does without where it may not read them: a diagnosis says less then, and under the role of a
+chart from before there were groups there are none. A Role cannot grant nodes, so an operator of single namespaces never
+has them."""
 
 GATHERED = frozenset({PODS, REPLICA_SETS})
 """Kinds of which a Workspace has any number, under names of their own."""

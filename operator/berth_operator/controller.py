@@ -126,7 +126,7 @@ class Controller:
                     raise
                 if resource not in self.unreadable:
                     self.unreadable.add(resource)
-                    log.info("diagnoses will say less, for %s may not be read: %s", resource.plural, error)
+                    log.info("less will be told and done, for %s may not be read: %s", resource.plural, error)
             else:
                 if resource in self.unreadable:
                     self.unreadable.remove(resource)

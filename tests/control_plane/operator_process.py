@@ -24,7 +24,7 @@ START_SECONDS = 60.0
 STOP_SECONDS = 5.0
 """A pod that takes longer to stop holds up every rollout of the operator."""
 
-WATCHED = ("workspaces", "deployments", "statefulsets", "services", "pods")
+WATCHED = ("workspaces", "deployments", "services", "pods")
 
 
 class OperatorProcess:
