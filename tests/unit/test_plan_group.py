@@ -300,6 +300,10 @@ def member(index: int, *, revision: str = "ws-new", ready: bool = False, **statu
     }
 
 
+def leaving(pod: dict[str, Any], at: str) -> dict[str, Any]:
+    return {**pod, "metadata": {**pod["metadata"], "deletionTimestamp": at}}
+
+
 def single(name: str = "ws-abc-1") -> dict[str, Any]:
     owner = {"kind": "ReplicaSet", "name": "ws-abc", "uid": "u", "controller": True}
     return {
@@ -399,6 +403,18 @@ def test_it_serves_when_every_pod_of_the_group_does() -> None:
             Reason.ROLLING_OUT,
             "2 of the earlier template have yet to end",
             id="the group is being replaced",
+        ),
+        pytest.param(
+            seen(leaving(OLD[1], "2026-01-01T00:00:00Z"), stateful_set=live(0), nodes=(node("n1"),)),
+            Reason.POD_STUCK,
+            'pod "ws-1" should have gone at 2026-01-01T00:00:00Z',
+            id="one of the old ones does not end",
+        ),
+        pytest.param(
+            seen(leaving(OLD[1], NOW), stateful_set=live(0), nodes=(node("n1"),)),
+            Reason.ROLLING_OUT,
+            "1 of the earlier template has yet to end",
+            id="the last of the old ones is ending",
         ),
         pytest.param(
             seen(

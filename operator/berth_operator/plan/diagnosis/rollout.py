@@ -20,10 +20,15 @@ def rollout_state(observed: Observed) -> Finding | None:
     status = controller.get("status") or {}
     wanted = replicas_wanted(observed)
     if wanted == 0 and of_group:
+        left = (
+            "1 of the earlier template has"
+            if len(observed.pods) == 1
+            else f"{len(observed.pods)} of the earlier template have"
+        )
         return Finding(
             Reason.ROLLING_OUT,
-            f"{culprit} is replacing its pods all at once, for they hold the model together: {len(observed.pods)} of "
-            "the earlier template have yet to end, and nothing serves until the new ones have loaded",
+            f"{culprit} is replacing its pods all at once, for they hold the model together: {left} yet to end, and "
+            "nothing serves until the new ones have loaded",
             "",
             culprit,
         )
