@@ -32,11 +32,13 @@ PYTEST := $(BIN)/pytest -n 3 --dist loadfile
 test: install ## Run every test that takes no minutes
 	@$(PYTEST) -m "not thorough"
 
-lint: install ## Style, types and import contracts
+lint: install ## Style, types, import contracts, Dockerfiles and workflows
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
+	@$(BIN)/hadolint Dockerfile.*
+	@$(BIN)/zizmor --offline --quiet --persona=pedantic .github/workflows
 
 check: lint ## What CI runs: lint, then every test that this machine can run
 	@$(PYTEST)
