@@ -204,6 +204,9 @@ async def test_an_upgrade_from_an_older_chart_restarts_no_model_and_can_be_rolle
             await team.reported("tiny", "Serving")
         assert [one["revision"] for one in helm.history(RELEASE)] == [1, 2, 3, 4, 5]
         await team.delete(WORKSPACES, "tiny")
+        # Before the CRD goes: the garbage collector is slow to judge owners of a kind that is no more.
+        await team.gone(DEPLOYMENTS, "tiny")
+        await team.gone(SERVICES, "tiny")
 
 
 @pytest.mark.parametrize("keep", [True, False], ids=["the CRD and its models stay", "everything goes"])
