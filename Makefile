@@ -56,7 +56,7 @@ generate: install ## Write the generated files anew (the CRD, the docs' tables)
 	@$(BIN)/python -m berth_inference.api_tables --write docs
 
 lock: install ## Write constraints.txt anew from what .venv holds
-	@{ sed -n '/^#/p' constraints.txt; $(BIN)/python -m pip freeze --exclude-editable | grep -v ' @ ' | sed 's/+cpu$$//'; } > constraints.new
+	@{ sed -n '/^#/p' constraints.txt; $(BIN)/python -m pip freeze --all --exclude pip --exclude-editable | grep -v ' @ ' | sed 's/+cpu$$//'; } > constraints.new
 	@mv constraints.new constraints.txt
 
 clean: ## Remove .venv and caches
