@@ -115,5 +115,6 @@ def test_the_supported_versions_are_the_same_everywhere() -> None:
     readme = (CHART / "README.md").read_text()
     assert f"Kubernetes {OLDEST_KUBERNETES} or newer; tested up to {NEWEST_KUBERNETES}" in readme
     workflow = (REPOSITORY / ".github" / "workflows" / "e2e.yml").read_text()
-    for version in (OLDEST_KUBERNETES, NEWEST_KUBERNETES):
-        assert f"kindest/node:v{version}." in workflow
+    nodes = yaml.safe_load(workflow)["jobs"]["kind"]["strategy"]["matrix"]["node"]
+    for version, node in zip((OLDEST_KUBERNETES, NEWEST_KUBERNETES), nodes, strict=True):
+        assert re.fullmatch(rf"kindest/node:v{version}\.\d+@sha256:[0-9a-f]{{64}}", node)
