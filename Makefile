@@ -32,11 +32,13 @@ PYTEST := $(BIN)/pytest -n 3 --dist loadfile
 test: install ## Run every test that takes no minutes
 	@$(PYTEST) -m "not thorough"
 
-lint: install ## Style, types and import contracts
+lint: install ## Style, types, import contracts, Dockerfiles and workflows
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
+	@$(BIN)/hadolint Dockerfile.*
+	@$(BIN)/zizmor --offline --quiet --persona=pedantic .github/workflows
 
 check: lint ## What CI runs: lint, then every test that this machine can run
 	@$(PYTEST)
@@ -54,7 +56,7 @@ generate: install ## Write the generated files anew (the CRD, the docs' tables)
 	@$(BIN)/python -m berth_inference.api_tables --write docs
 
 lock: install ## Write constraints.txt anew from what .venv holds
-	@{ sed -n '/^#/p' constraints.txt; $(BIN)/python -m pip freeze --exclude-editable | grep -v ' @ ' | sed 's/+cpu$$//'; } > constraints.new
+	@{ sed -n '/^#/p' constraints.txt; $(BIN)/python -m pip freeze --all --exclude pip --exclude-editable | grep -v ' @ ' | sed 's/+cpu$$//'; } > constraints.new
 	@mv constraints.new constraints.txt
 
 clean: ## Remove .venv and caches

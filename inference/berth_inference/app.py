@@ -50,6 +50,9 @@ def create_app(settings: Settings, load: Loader) -> FastAPI:
         title="Berth inference server",
         description="One language model over HTTP.",
         lifespan=lifespan,
+        # KAITO's server takes a body that does not say its type for JSON, and `kubectl create --raw` sends such ones.
+        # A page in a browser can, too; it has no key to add, and cannot read the answer.
+        strict_content_type=False,
     )
     app.state.service = service
     app.state.metrics = measured

@@ -29,6 +29,12 @@ class Settings:
     image_tag: str = __version__
     """`BERTH_IMAGE_TAG`: the release of the server image; `-cpu` or `-cuda` is added to it."""
 
+    image_digest_cpu: str = ""
+    """`BERTH_IMAGE_DIGEST_CPU`: `sha256:...` of the server image's build for CPUs; wins over its tag."""
+
+    image_digest_cuda: str = ""
+    """`BERTH_IMAGE_DIGEST_CUDA`: that of the build for GPUs."""
+
     vllm_image: str = "docker.io/vllm/vllm-openai:v0.26.0"
     """`BERTH_VLLM_IMAGE`: vLLM's own image, as its project publishes it, for Workspaces of the runtime `vllm`."""
 
@@ -139,6 +145,8 @@ def settings_from(environment: Mapping[str, str]) -> Settings:
         presets_dir=presets_dir,
         image_registry=found.get("BERTH_IMAGE_REGISTRY", defaults.image_registry).rstrip("/"),
         image_tag=found.get("BERTH_IMAGE_TAG", defaults.image_tag),
+        image_digest_cpu=found.get("BERTH_IMAGE_DIGEST_CPU", "").strip(),
+        image_digest_cuda=found.get("BERTH_IMAGE_DIGEST_CUDA", "").strip(),
         vllm_image=found.get("BERTH_VLLM_IMAGE", defaults.vllm_image).strip(),
         image_pull_secrets=_names(found.get("BERTH_IMAGE_PULL_SECRETS", "")),
         weights_volume=volume,

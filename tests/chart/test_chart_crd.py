@@ -8,6 +8,10 @@ from typing import Any
 import pytest
 import yaml
 
+from berth_operator.api.workspace import parse_workspace
+from berth_operator.plan.workload import Workload, plan_workload
+from berth_operator.presets import load_presets
+from berth_operator.settings import Settings
 from chart.conftest import CHART
 
 RenderOne = Callable[..., dict[str, Any]]
@@ -56,3 +60,16 @@ def test_it_can_be_left_to_someone_else(render: Callable[..., list[dict[str, Any
 
 def test_helm_s_own_crds_folder_is_not_used(helm_chart: Any) -> None:
     assert helm_chart.crds == []
+
+
+def test_artifact_hub_is_told_of_the_kind_that_the_chart_brings(generated: dict[str, Any]) -> None:
+    annotations = yaml.safe_load((CHART / "Chart.yaml").read_text())["annotations"]
+    [told] = yaml.safe_load(annotations["artifacthub.io/crds"])
+    [stored] = [one["name"] for one in generated["spec"]["versions"] if one["storage"]]
+    names = (generated["spec"]["names"]["kind"], stored, generated["metadata"]["name"])
+    assert (told["kind"], told["version"], told["name"]) == names
+    [example] = yaml.safe_load(annotations["artifacthub.io/crdsExamples"])
+    metadata = {"name": "w", "namespace": "n", "uid": "u", "generation": 1}
+    planned = plan_workload(parse_workspace(example | {"metadata": metadata}), load_presets(), Settings())
+    assert isinstance(planned, Workload), planned
+    assert example["apiVersion"] == f"kaito.sh/{stored}"

@@ -14,6 +14,8 @@ from berth_operator.settings import Settings, settings_from
 from chart.conftest import CHART, REPOSITORY
 from chart.variants import DIGEST, VARIANTS
 
+VLLM = Settings().vllm_image.removeprefix("docker.io/")
+
 RenderOne = Callable[..., dict[str, Any]]
 
 
@@ -63,6 +65,8 @@ def test_by_default_the_operator_watches_everything_with_the_chart_s_presets_and
         "BERTH_PRESETS_DIR": "/etc/berth/presets",
         "BERTH_IMAGE_REGISTRY": "ghcr.io/berth-dev",
         "BERTH_IMAGE_TAG": "0.1.0",
+        "BERTH_IMAGE_DIGEST_CPU": "",
+        "BERTH_IMAGE_DIGEST_CUDA": "",
         "BERTH_IMAGE_PULL_SECRETS": "",
         "BERTH_VLLM_IMAGE": Settings().vllm_image,
         "BERTH_WEIGHTS_VOLUME": "pod",
@@ -144,7 +148,19 @@ def test_the_chart_s_defaults_are_the_operator_s_own_but_for_presets_and_log_for
         ("several namespaces", {"BERTH_WATCH_NAMESPACES": "team-a,team-b"}),
         (
             "registry of an air-gapped cluster",
-            {"BERTH_IMAGE_REGISTRY": "registry.example.com:5000/mirror/berth"},
+            {
+                "BERTH_IMAGE_REGISTRY": "registry.example.com:5000/mirror/berth",
+                "BERTH_VLLM_IMAGE": f"registry.example.com:5000/mirror/berth/{VLLM}",
+            },
+        ),
+        (
+            "image by digest",
+            {
+                "BERTH_IMAGE_REGISTRY": "registry.example.com",
+                "BERTH_IMAGE_DIGEST_CPU": DIGEST,
+                "BERTH_IMAGE_DIGEST_CUDA": DIGEST,
+                "BERTH_VLLM_IMAGE": f"registry.example.com/{VLLM}",
+            },
         ),
         (
             "pull secrets",
@@ -202,15 +218,16 @@ def test_the_image_is_put_together_from_registry_repository_and_version(
 @pytest.mark.parametrize(
     ("image", "reference"),
     [
-        ({"tag": "v9.9.9"}, "docker.io/vllm/vllm-openai:v9.9.9"),
+        ({"tag": "v9.9.9"}, "elsewhere.example.com/vllm/vllm-openai:v9.9.9"),
+        ({"registry": "docker.io"}, Settings().vllm_image),
         (
             {"registry": "registry.example.com:5000/hub", "repository": "mirror/vllm", "digest": DIGEST},
             f"registry.example.com:5000/hub/mirror/vllm@{DIGEST}",
         ),
     ],
-    ids=["a tag", "a mirror's, by a digest that wins over the tag"],
+    ids=["a tag, in Berth's registry", "vLLM's own", "a mirror's, by a digest that wins over the tag"],
 )
-def test_vllm_s_image_is_put_together_apart_from_berth_s(
+def test_vllm_s_image_is_put_together_as_berth_s_are_unless_its_registry_is_named(
     render_one: RenderOne, image: dict[str, Any], reference: str
 ) -> None:
     given = render_one("Deployment", {"imageRegistry": "elsewhere.example.com", "vllm": {"image": image}})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 from pathlib import Path
 from types import ModuleType
 
@@ -86,9 +87,34 @@ def test_five_commands_lead_from_nothing_to_an_answer_and_none_needs_a_gpu(chart
     assert preset["resources"]["gpu"] == 0
 
 
+def test_the_readme_s_way_to_an_answer_is_the_chart_s(chart_docs: ModuleType) -> None:
+    readme = (REPOSITORY / "README.md").read_text()
+    assert "\n".join(["```", *chart_docs.KIND, "```"]) in readme
+    # Both say how to bring the images along that this checkout's chart names.
+    for image in ("berth-operator:0.1.0", "berth-inference:0.1.0-cpu"):
+        for text in (readme, (CHART / "README.md").read_text()):
+            assert re.search(rf"docker build -f \S+ -t ghcr.io/berth-dev/{image} \.", text)
+            assert re.search(rf"kind load docker-image .*ghcr.io/berth-dev/{image}", text)
+
+
+PAGES = [REPOSITORY / "README.md", CHART / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
+
+
+def test_a_value_that_a_page_sets_is_one_of_the_chart_s() -> None:
+    values = yaml.safe_load((CHART / "values.yaml").read_text())
+    named = [path for page in PAGES for path in re.findall(r"--set[ =]([\w.]+)=", page.read_text())]
+    assert len(named) >= 2
+    for path in named:
+        known = values
+        for key in path.split("."):
+            assert key in known, path
+            known = known[key]
+
+
 def test_the_supported_versions_are_the_same_everywhere() -> None:
     readme = (CHART / "README.md").read_text()
     assert f"Kubernetes {OLDEST_KUBERNETES} or newer; tested up to {NEWEST_KUBERNETES}" in readme
     workflow = (REPOSITORY / ".github" / "workflows" / "e2e.yml").read_text()
-    for version in (OLDEST_KUBERNETES, NEWEST_KUBERNETES):
-        assert f"kindest/node:v{version}." in workflow
+    nodes = yaml.safe_load(workflow)["jobs"]["kind"]["strategy"]["matrix"]["node"]
+    for version, node in zip((OLDEST_KUBERNETES, NEWEST_KUBERNETES), nodes, strict=True):
+        assert re.fullmatch(rf"kindest/node:v{version}\.\d+@sha256:[0-9a-f]{{64}}", node)

@@ -58,6 +58,8 @@ def test_a_quantity_may_be_a_number(helm_chart: Any) -> None:
         ({"imagePullSecrets": [{"name": "x", "namespace": "y"}]}, "imagePullSecrets"),
         ({"inference": {"imagePullSecrets": [{"name": "x"}]}}, "imagePullSecrets"),
         ({"inference": {"imagePullSecrets": ["a,b"]}}, "imagePullSecrets"),
+        ({"inference": {"digests": {"cpu": "sha256:abc"}}}, "cpu"),
+        ({"inference": {"digests": {"rocm": DIGEST}}}, "rocm"),
         ({"vllm": {"image": "vllm/vllm-openai:v1"}}, "image"),
         ({"vllm": {"image": {"tag": ""}}}, "tag"),
         ({"vllm": {"image": {"registry": "https://docker.io"}}}, "registry"),

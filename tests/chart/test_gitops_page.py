@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-import shutil
-import subprocess
 from typing import Any
 
 import pytest
 import yaml
+from lupa.lua51 import LuaRuntime
 
 from chart.conftest import REPOSITORY
 
@@ -48,17 +47,14 @@ def ready(status: str, generation: int = 2) -> dict[str, Any]:
 def test_argo_cd_s_check_waits_for_the_model_and_tells_what_is_wrong(
     conditions: list[dict[str, Any]] | None, count: int, health: str
 ) -> None:
-    interpreter = shutil.which("lua") or shutil.which("lua5.4")
-    if interpreter is None:
-        pytest.skip("needs lua on the path")
     [[config_map]] = [block for block in BLOCKS if block[0]["kind"] == "ConfigMap"]
     check = config_map["data"]["resource.customizations.health.kaito.sh_Workspace"]
     workspace = {"metadata": {"generation": 2}, "resource": {"count": count}}
     if conditions is not None:
         workspace["status"] = {"conditions": conditions}
-    script = f"obj = {lua(workspace)}\nlocal function check()\n{check}\nend\nprint(check().status)"
-    ran = subprocess.run([interpreter, "-"], input=script, capture_output=True, text=True)
-    assert ran.stdout.strip() == health, ran.stderr
+    # 5.1, as in Argo CD's own interpreter.
+    judged = LuaRuntime().execute(f"obj = {lua(workspace)}\n{check}")
+    assert judged.status == health
 
 
 def test_flux_s_sample_sets_values_that_the_chart_has() -> None:

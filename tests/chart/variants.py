@@ -11,7 +11,11 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "one namespace": {"scope": "namespace"},
     "several namespaces": {"scope": "namespace", "namespaces": ["team-b", "team-a"]},
     "registry of an air-gapped cluster": {"imageRegistry": "registry.example.com:5000/mirror/berth"},
-    "image by digest": {"imageRegistry": "registry.example.com", "image": {"digest": DIGEST}},
+    "image by digest": {
+        "imageRegistry": "registry.example.com",
+        "image": {"digest": DIGEST},
+        "inference": {"digests": {"cpu": DIGEST, "cuda": DIGEST}},
+    },
     "pull secrets": {
         "imagePullSecrets": [{"name": "operator-pull"}],
         "inference": {"imagePullSecrets": ["models-pull", "other-pull"], "imageTag": "0.1.0-rc.1"},

@@ -13,7 +13,7 @@ from berth_operator.cluster_cache import CONFIG_MAPS, DEPLOYMENTS, WORKSPACES
 from berth_operator.kube import KubeClient, KubeError, NotFound, Object, Resource
 from control_plane.cluster import eventually
 from control_plane.operator_process import OperatorProcess, operator_process
-from control_plane.own_account import CHART, NAMESPACE, RELEASE, account_token
+from control_plane.own_account import NAMESPACE, RELEASE, account_token, chart
 from control_plane.planes import CRDS, NAMESPACES, NODES, TEST_NODE
 from control_plane.real_apiserver import RealControlPlane
 
@@ -69,13 +69,13 @@ def _named(kind: str, name: str, labels: Mapping[str, str] | None = None) -> Obj
 
 @contextmanager
 def installed(
-    plane: RealControlPlane, values: dict[str, Any] | None = None, chart: Path = CHART
+    plane: RealControlPlane, values: dict[str, Any] | None = None, source: Path | None = None
 ) -> Iterator[Config]:
     """The chart as a release; its end removes everything, the CRD included."""
     from helm_python import Config
 
     with Config(kubeconfig_path=plane.kubeconfig, namespace=NAMESPACE) as helm:
-        helm.install(chart, RELEASE, values or {}, namespace=NAMESPACE)
+        helm.install(source or chart(), RELEASE, values or {}, namespace=NAMESPACE)
         try:
             run(_served(plane))
             yield helm

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import json
 import os
+import re
+import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
@@ -22,8 +26,8 @@ LEASE = f"{NAMESPACE}/{RELEASE}"
 FILE = "operator-account.kubeconfig"
 
 WITHOUT = "BERTH_TEST_WITHOUT_RIGHT"
-"""`group/resource:verb`, as in `apps/deployments:patch` or `/pods:watch`: one right that is left out, to see whether
-it is missed. See tools/try_without_each_right.py."""
+"""`role/group/resource:verb`, as in `operator/apps/deployments:patch` or `operator//pods:watch`: one right that is not
+granted, to see whether it is missed. See tools/try_without_each_right.py."""
 
 KINDS = {
     "ServiceAccount": Resource("v1", "serviceaccounts"),
@@ -67,12 +71,31 @@ def refusals(audit_log: Path, account: str = RELEASE, since: int = 0) -> list[st
 
 
 @cache
+def chart() -> Path:
+    """The chart; a copy of it that grants one right less, where the environment names one."""
+    left_out = os.environ.get(WITHOUT)
+    if not left_out:
+        return CHART
+    folder = Path(tempfile.mkdtemp())
+    atexit.register(shutil.rmtree, folder)
+    copy = Path(shutil.copytree(CHART, folder / "berth"))
+    rights = yaml.safe_load((CHART / "rights.yaml").read_text())
+    role, group, resource, verb = re.fullmatch(r"(\w+)/([^/]*)/(.+):(\w+)", left_out).groups()  # type: ignore[union-attr]
+    for rule in rights[role]["rules"]:
+        if group in rule["apiGroups"] and resource in rule["resources"] and verb in rule["verbs"]:
+            rule["verbs"].remove(verb)
+    rights[role]["rules"] = [rule for rule in rights[role]["rules"] if rule["verbs"]]
+    (copy / "rights.yaml").write_text(yaml.safe_dump(rights))
+    return copy
+
+
+@cache
 def rendered(values: str = "{}") -> tuple[Object, ...]:
     """The chart's manifests for the release, hooks included; `values` is JSON."""
     from helm_python import Chart
 
-    with Chart.load(CHART) as chart:
-        texts = chart.render(json.loads(values), name=RELEASE, namespace=NAMESPACE)
+    with Chart.load(chart()) as loaded:
+        texts = loaded.render(json.loads(values), name=RELEASE, namespace=NAMESPACE)
     manifests = (
         manifest
         for path, text in sorted(texts.items())
@@ -92,7 +115,7 @@ async def _grant(plane: RealControlPlane) -> None:
         for manifest in rendered('{"replicas": 2}'):
             if manifest["kind"] in KINDS and "annotations" not in manifest["metadata"]:
                 path = KINDS[manifest["kind"]].path(manifest["metadata"].get("namespace"))
-                await client._request("POST", path, None, _without(manifest))
+                await client._request("POST", path, None, manifest)
         token = await account_token(client, RELEASE)
     plane.write_kubeconfig(plane.kubeconfig.with_name(FILE), token)
 
@@ -107,18 +130,3 @@ async def account_token(client: KubeClient, account: str) -> str:
     }
     answer = await client._request("POST", path, None, body)
     return str(answer["status"]["token"])
-
-
-def _without(role: Object) -> Object:
-    left_out = os.environ.get(WITHOUT)
-    if not left_out or "rules" not in role:
-        return role
-    what, _, verb = left_out.rpartition(":")
-    group, _, resource = what.partition("/")
-    rules = [
-        {**rule, "verbs": [one for one in rule["verbs"] if one != verb]}
-        if group in rule["apiGroups"] and resource in rule["resources"]
-        else rule
-        for rule in role["rules"]
-    ]
-    return {**role, "rules": [rule for rule in rules if rule["verbs"]]}

@@ -266,6 +266,14 @@ def test_a_malformed_body_is_a_422(client: Any, content: bytes, content_type: st
     assert said in response.json()["detail"]
 
 
+def test_a_body_that_does_not_say_its_type_is_taken_for_json(client: Any) -> None:
+    # What `kubectl create --raw` sends, with which the README asks its first question.
+    body = b'{"prompt": "a", "generate_kwargs": {"max_new_tokens": 1}}'
+    request = client.build_request("POST", "/chat", content=body)
+    assert "content-type" not in request.headers
+    assert client.send(request).status_code == 200
+
+
 @pytest.mark.parametrize("text", ["NaN", "Infinity", "-Infinity", "1e400"])
 @pytest.mark.parametrize("name", ["temperature", "top_p", "length_penalty", "max_time"])
 def test_numbers_that_are_none_are_refused(client: Any, name: str, text: str) -> None:

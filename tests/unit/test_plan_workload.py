@@ -6,7 +6,9 @@ from typing import Any
 import pytest
 
 from berth_inference.settings import parse_settings
+from berth_operator.api.spec import PresetRef
 from berth_operator.api.workspace import parse_workspace
+from berth_operator.plan.container import image
 from berth_operator.plan.metadata import ANNOTATION_RENDERED
 from berth_operator.plan.reasons import Finding, Reason
 from berth_operator.plan.workload import Workload, plan_workload
@@ -171,6 +173,16 @@ def test_the_operators_registry_and_pull_secrets_reach_the_pod() -> None:
     settings = Settings(image_registry="mirror.example/ai", image_tag="1.2", image_pull_secrets=("mirror",))
     assert container(workspace(), settings)["image"] == "mirror.example/ai/berth-inference:1.2-cpu"
     assert pod_spec(workspace(), settings)["imagePullSecrets"] == [{"name": "mirror"}]
+
+
+def test_a_digest_is_of_the_server_s_own_image_alone() -> None:
+    settings = Settings(image_tag="1.2", image_digest_cpu="sha256:1")
+    assert container(workspace(), settings)["image"] == "ghcr.io/berth-dev/berth-inference@sha256:1"
+    other = CATALOGUE["tiny-chat"].model_copy(update={"image": "berth-baked"})
+    assert (
+        image(other, PresetRef(name="tiny-chat"), settings, on_gpu=False)
+        == "ghcr.io/berth-dev/berth-baked:1.2-cpu"
+    )
 
 
 def test_the_server_writes_only_to_its_cache_and_scratch_folders() -> None:

@@ -63,10 +63,12 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name (.Chart.Version | replace "+" "_") 
 {{- end -}}
 {{- end -}}
 
-{{/* vLLM's own image: the one that Berth does not bring. */}}
+{{/* vLLM's own image: the one that Berth does not bring. A registry that holds Berth's in the place of its own, as an
+air-gapped cluster's does, holds vLLM's too. */}}
 {{- define "berth.vllmImage" -}}
+{{- $registry := eq .Values.imageRegistry "ghcr.io/berth-dev" | ternary "docker.io" .Values.imageRegistry -}}
 {{- with .Values.vllm.image -}}
-{{- printf "%s/%s" .registry .repository -}}{{- if .digest -}}@{{ .digest }}{{- else -}}:{{ .tag }}{{- end -}}
+{{- printf "%s/%s" (default $registry .registry) .repository -}}{{- if .digest -}}@{{ .digest }}{{- else -}}:{{ .tag }}{{- end -}}
 {{- end -}}
 {{- end -}}
 

@@ -14,6 +14,9 @@ from berth_operator.presets import Preset
 from berth_operator.quantity import round_up_bytes
 from berth_operator.settings import Settings
 
+SERVER_IMAGE = "berth-inference"
+"""The repository that the settings' digests are of; a preset may name another one in the same registry."""
+
 DRAIN_SECONDS = 45
 """How long requests that run may take to finish after SIGTERM: a 200-token answer at the 5 tokens a second of a
 large model on a busy CPU."""
@@ -42,7 +45,11 @@ def image(preset: Preset, reference: PresetRef, settings: Settings, *, on_gpu: b
         return reference.preset_options.image
     if "/" in preset.image:
         return preset.image
-    return f"{settings.image_registry}/{preset.image}:{settings.image_tag}-{'cuda' if on_gpu else 'cpu'}"
+    path = f"{settings.image_registry}/{preset.image}"
+    digest = settings.image_digest_cuda if on_gpu else settings.image_digest_cpu
+    if digest and preset.image == SERVER_IMAGE:
+        return f"{path}@{digest}"
+    return f"{path}:{settings.image_tag}-{'cuda' if on_gpu else 'cpu'}"
 
 
 def resources(preset: Preset, where: WeightsVolume, *, on_gpu: bool) -> dict[str, Any]:
