@@ -50,7 +50,7 @@ def test_golden_renderings_are_manifests_that_a_reviewer_can_read() -> None:
     for path in sorted((REPOSITORY / "tests" / "chart" / "golden").glob("*.yaml")):
         manifests = list(yaml.load_all(path.read_text(), Loader=yaml.CSafeLoader))
         assert {"Deployment", "Pod"} <= {m["kind"] for m in manifests}
-        assert len(path.read_text().splitlines()) < 1000
+        assert len(path.read_text().splitlines()) < 1100
 
 
 def test_the_readme_lists_every_value(chart_docs: ModuleType) -> None:
