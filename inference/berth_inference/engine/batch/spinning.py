@@ -23,8 +23,8 @@ _MAPS = Path("/proc/self/maps")
 _LOOK_SECONDS = 0.25
 # Less than this says nothing: a few unlucky moments of a server that has hardly anything to do.
 _ENOUGH_SECONDS = 0.1
-# Share of the time in which threads could have run that they had no core. Measured on 2 cores: 0.02 with nobody
-# else; beside one process that wants a core all the time, 0.5 spinning and 0.3 asleep.
+# Share of the time in which threads could have run that they had no core. Measured on 2 cores: up to 0.04 with
+# nobody else; beside one process that wants a core all the time, 0.4 to 0.5 spinning and 0.3 asleep.
 _CROWDED = 0.2
 _FREE = 0.1
 # Seconds of free cores before threads spin again, doubled each time that they then were crowded again.
