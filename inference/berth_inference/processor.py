@@ -16,9 +16,9 @@ def share_the_cores() -> None:
     """Say how threads wait, and let texts be tokenised where they are; before importing torch.
 
     torch's worker threads spin for a moment before they sleep, longer than it takes from one operator to the next;
-    and not at all where libgomp counts more threads than processors, of which `engine.batch.spinning` makes use. A tokenizer hands even a single text to a pool of
-    threads: on 2 cores 1000 tokens took 4.5 ms through the pool and 1.4 ms without it. What the environment
-    already says of any wins.
+    and not at all where libgomp counts more threads than processors, of which `engine.batch.spinning` makes use.
+    A tokenizer hands even a single text to a pool of threads: on 2 cores 1000 tokens took 4.5 ms through the pool
+    and 1.4 ms without it. What the environment already says of any wins.
     """
     if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & os.environ.keys():
         os.environ["OMP_WAIT_POLICY"] = "passive"
