@@ -144,7 +144,9 @@ def test_a_node_without_a_server_whose_vllm_just_ends_has_failed(start: Start) -
 
 
 def test_when_all_are_told_to_end_each_lets_vllm_finish(start: Start, tmp_path: Path) -> None:
-    slow = "trap 'echo told; sleep 0.5; echo finished; exit 0' TERM; echo starts; while :; do sleep 0.05; done"
+    slow = (
+        "trap 'echo told; sleep 0.5; echo finished; exit 0' TERM; echo starts; while :; do sleep 0.05; done"
+    )
     first, second = start(0, slow), start(1)
     until(first, "starts")
     until(second, "starts")
