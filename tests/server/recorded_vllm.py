@@ -138,7 +138,9 @@ def replayed() -> Answers:
 @contextmanager
 def fronted(url: str) -> Iterator[TestClient]:
     """A front before a vLLM, ready."""
-    with TestClient(create_app(Settings(model=SERVED, upstream=url, tokenizer="tiny-chat"), load_front)) as client:
+    with TestClient(
+        create_app(Settings(model=SERVED, upstream=url, tokenizer="tiny-chat"), load_front)
+    ) as client:
         wait_until_ready(client)
         yield client
 
