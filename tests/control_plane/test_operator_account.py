@@ -14,6 +14,7 @@ import pytest
 from berth_operator.api.names import LABEL_WORKSPACE
 from berth_operator.cluster_cache import CONFIG_MAPS, DEPLOYMENTS, SERVICES, WORKSPACES
 from berth_operator.kube import Resource
+from control_plane.api_proxy import Request
 from control_plane.cluster import Cluster, condition, eventually
 from control_plane.fake_nodes import FakeNodes
 from control_plane.operator_process import OperatorProcess, operator_process
@@ -120,7 +121,12 @@ async def test_a_pod_that_cannot_be_placed_is_looked_at_closely(
     since = len(operator.proxy.requests)
     await cluster.edit(WORKSPACES, name, {"resource": {"count": 2}})
     await cluster.deployed(name, lambda live: live["spec"]["replicas"] == 2)
-    assert operator.proxy.requests[since:]
+
+    async def made() -> list[Request]:
+        return operator.proxy.requests[since:]
+
+    # A request is noted when it has been answered, which is after others see what it did.
+    await eventually(made, bool, "the edit is acted on through the account")
 
 
 async def test_it_holds_and_renews_the_lease_and_gives_it_back(

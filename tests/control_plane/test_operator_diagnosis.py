@@ -175,7 +175,7 @@ async def test_a_pod_that_its_node_turned_away_is_no_pod_that_starts(
     await bind(cluster, pod)
     await eventually(
         lambda: cluster.workspace(name),
-        lambda item: item["status"]["workerNodes"] == ["berth-test-node"],
+        lambda item: ((item or {}).get("status") or {}).get("workerNodes") == ["berth-test-node"],
         "the node that the pod was given",
     )
     turned_away = pod["metadata"]["name"]
@@ -296,6 +296,7 @@ async def test_a_quota_is_named_and_raising_it_clears_it(
         await cluster.delete(QUOTAS, f"{name}-q")
     # The ReplicaSet tries again by itself, later and later; an edit makes it at once.
     await cluster.edit(WORKSPACES, name, {"resource": {"count": 2}})
+    await cluster.deployed(name, lambda live: live["spec"]["replicas"] == 2)
     await nodes.serve(name)
     await cluster.reported(name, "Serving")
 

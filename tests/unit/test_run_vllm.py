@@ -26,6 +26,8 @@ OUT_OF_MEMORY = """\
 """
 USAGE = "usage: vllm serve [model_tag] [options]\nvllm serve: error: unrecognized arguments: --swap-space\n"
 
+UNTIL_TOLD = "trap 'echo draining; exit 0' TERM; echo ready; while :; do sleep 0.05; done"
+
 Start = Callable[..., "subprocess.Popen[str]"]
 
 
@@ -66,7 +68,6 @@ def start(tmp_path: Path, message: Path) -> Start:
 def test_vllm_gets_its_arguments_and_its_words_go_to_the_log(start: Start, message: Path) -> None:
     process = start('printf "%s\\n" "$@"; echo later >&2', "--a", "b c")
     assert process.communicate()[0].splitlines() == ["serve", MODEL, "--a", "b c", "later"]
-    assert process.returncode == 0
     assert not message.exists()
 
 
@@ -100,10 +101,20 @@ def test_a_failure_is_told_by_the_error_that_it_began_with(
 
 
 def test_an_error_that_vllm_survives_is_no_failure(start: Start, message: Path) -> None:
-    process = start("echo 'ValueError: of one request'")
+    process = start(f"echo 'ValueError: of one request'; {UNTIL_TOLD}")
+    assert process.stdout is not None
+    assert [process.stdout.readline() for _ in range(2)][1] == "ready\n"
+    process.send_signal(signal.SIGTERM)
     process.communicate()
     assert process.returncode == 0
     assert not message.exists()
+
+
+def test_a_server_that_ends_well_without_being_told_to_has_failed(start: Start, message: Path) -> None:
+    process = start("echo 'torch.OutOfMemoryError: CUDA out of memory.'; exit 0")
+    process.communicate()
+    assert process.returncode == 1
+    assert message.read_text() == "torch.OutOfMemoryError: CUDA out of memory."
 
 
 def test_a_long_error_is_kept_within_what_a_kubelet_reads(start: Start, message: Path) -> None:
@@ -112,7 +123,7 @@ def test_a_long_error_is_kept_within_what_a_kubelet_reads(start: Start, message:
 
 
 def test_the_kubelet_s_signal_reaches_vllm_which_ends_as_it_likes(start: Start) -> None:
-    process = start("trap 'echo draining; exit 0' TERM; echo ready; while :; do sleep 0.05; done")
+    process = start(UNTIL_TOLD)
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"
     process.send_signal(signal.SIGTERM)

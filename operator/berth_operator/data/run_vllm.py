@@ -22,7 +22,13 @@ def main() -> int:
     if (Path(folder) / "config.json").is_file():
         command[2] = folder
     vllm = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)  # noqa: S603 - what Berth wrote
-    signal.signal(signal.SIGTERM, lambda number, _: vllm.send_signal(number))
+    told = threading.Event()
+
+    def stop(number: int, _: object) -> None:
+        told.set()
+        vllm.send_signal(number)
+
+    signal.signal(signal.SIGTERM, stop)
     causes = [b""]
 
     def pass_on() -> None:
@@ -37,6 +43,9 @@ def main() -> int:
     code = vllm.wait()
     # Processes that it left may hold its output open.
     reader.join(2)
+    if not code and not told.is_set():
+        # Its server ends well when its engine has died.
+        code = 1
     if code and causes[0]:
         MESSAGE.write_bytes(causes[0][:2000])
     return code if code >= 0 else 128 - code
