@@ -159,7 +159,9 @@ class Crowd:
 
     def _stay(self) -> None:
         # Any function that ignores its argument serves as what the team has to do.
-        nothing = ctypes.cast(ctypes.CDLL(None).getpid, ctypes.c_void_p)
-        self._libgomp.GOMP_parallel(nothing, None, self._size, 0)
-        self._there.set()
+        try:
+            nothing = ctypes.cast(ctypes.CDLL(None).getpid, ctypes.c_void_p)
+            self._libgomp.GOMP_parallel(nothing, None, self._size, 0)
+        finally:  # a forward waits for it
+            self._there.set()
         self._dismissed.wait()
