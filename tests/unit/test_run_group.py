@@ -159,6 +159,14 @@ def test_when_all_are_told_to_end_each_lets_vllm_finish(start: Start, tmp_path: 
     assert not message_of(tmp_path, 0).exists()
 
 
+@pytest.mark.parametrize("attempt", range(5))
+def test_a_signal_at_the_moment_at_which_vllm_starts_reaches_it_too(start: Start, attempt: int) -> None:
+    first = start(0, SLEEPS.replace("echo starts $*", "kill -TERM $PPID"))
+    start(1)
+    until(first, "told")
+    assert first.wait(SECONDS) == 0
+
+
 @pytest.mark.parametrize("rank", [0, 1])
 def test_one_that_still_waits_for_the_others_ends_when_it_is_told_to(start: Start, rank: int) -> None:
     process = start(rank, size=3)

@@ -131,6 +131,13 @@ def test_the_kubelet_s_signal_reaches_vllm_which_ends_as_it_likes(start: Start) 
     assert process.returncode == 0
 
 
+@pytest.mark.parametrize("attempt", range(5))
+def test_a_signal_at_the_moment_at_which_vllm_starts_reaches_it_too(start: Start, attempt: int) -> None:
+    process = start("trap 'echo draining; exit 0' TERM; kill -TERM $PPID; while :; do sleep 0.05; done")
+    assert process.communicate(timeout=20)[0] == "draining\n"
+    assert process.returncode == 0
+
+
 def test_a_signal_that_kills_vllm_is_told_as_shells_do(start: Start) -> None:
     process = start("kill -KILL $$")
     process.communicate()

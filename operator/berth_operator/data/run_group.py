@@ -38,14 +38,17 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))  # nothing runs yet
     members = gathered(size, leader, port) if rank == 0 else {0: joined(rank, leader, port)}
     say(f"all {size} nodes are there")
+    stopping, told_early = threading.Event(), threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: told_early.set())
     child = subprocess.Popen(command if rank == 0 else [*command, "--headless"])  # noqa: S603 - what Berth wrote
-    stopping = threading.Event()
 
     def stop(number: int, _: object) -> None:
         stopping.set()
         child.send_signal(number)
 
     signal.signal(signal.SIGTERM, stop)
+    if told_early.is_set():
+        stop(signal.SIGTERM, None)
     watch(lambda: told.put(("ended", child.wait())))
     for pair in members.items():
         watch(lambda pair=pair: told.put(("lost", until_gone(*pair))))  # type: ignore[misc]

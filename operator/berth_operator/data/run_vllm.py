@@ -21,14 +21,17 @@ def main() -> int:
     folder, *command = sys.argv[1:]
     if (Path(folder) / "config.json").is_file():
         command[2] = folder
+    told, told_early = threading.Event(), threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: told_early.set())
     vllm = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)  # noqa: S603 - what Berth wrote
-    told = threading.Event()
 
     def stop(number: int, _: object) -> None:
         told.set()
         vllm.send_signal(number)
 
     signal.signal(signal.SIGTERM, stop)
+    if told_early.is_set():
+        stop(signal.SIGTERM, None)
     causes = [b""]
 
     def pass_on() -> None:
