@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -81,3 +81,17 @@ def nodes(control_plane: ControlPlane, cluster: Cluster) -> FakeNodes:
 def name() -> str:
     """The name of a Workspace that no other test uses."""
     return f"w-{uuid.uuid4().hex[:8]}"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Tell with a failure what each operator of the test logged last."""
+    report = yield
+    if report.failed:
+        for name, value in getattr(item, "funcargs", {}).items():
+            for one in value if isinstance(value, tuple) else (value,):
+                if isinstance(one, OperatorProcess):
+                    report.sections.append((f"log of {name}", one.tail()))
+    return report

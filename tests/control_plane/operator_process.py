@@ -70,7 +70,7 @@ class OperatorProcess:
         deadline = time.monotonic() + START_SECONDS
         while waits and len(self.proxy.requests) == since:
             if self._process.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError(f"the operator does not start:\n{self._tail()}")
+                raise RuntimeError(f"the operator does not start:\n{self.tail()}")
             time.sleep(POLL_SECONDS)
         return since
 
@@ -87,7 +87,7 @@ class OperatorProcess:
         """Return once these words stand in its log."""
 
         async def logged() -> str:
-            return self._tail()
+            return self.tail()
 
         await eventually(logged, lambda _: words in self.log, f'"{words}" in the log')
 
@@ -110,15 +110,15 @@ class OperatorProcess:
         if process is None:
             return
         ended = process.poll()
-        assert ended is None, f"the operator ended by itself, with status {ended}:\n{self._tail()}"
+        assert ended is None, f"the operator ended by itself, with status {ended}:\n{self.tail()}"
         process.terminate()
         try:
             status = process.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-            raise AssertionError(f"still up {STOP_SECONDS:.0f} s after SIGTERM:\n{self._tail()}") from None
-        assert status == 0, f"exit status {status}:\n{self._tail()}"
+            raise AssertionError(f"still up {STOP_SECONDS:.0f} s after SIGTERM:\n{self.tail()}") from None
+        assert status == 0, f"exit status {status}:\n{self.tail()}"
         assert "Traceback (most recent call last)" not in self.log, self.log[-8000:]
 
     async def watching(self, since: int = 0) -> None:
@@ -128,7 +128,7 @@ class OperatorProcess:
             paths = (request.path for request in self.proxy.requests[since:] if request.is_watch)
             return {path.rpartition("/")[2] for path in paths}
 
-        await eventually(opened, lambda plurals: plurals.issuperset(WATCHED), f"watches; {self._tail()}")
+        await eventually(opened, lambda plurals: plurals.issuperset(WATCHED), f"watches; {self.tail()}")
 
     async def looked_again(self, times: int = 2, since: int | None = None) -> None:
         """Return once it has listed everything that often, from now or from a position in the requests on.
@@ -145,9 +145,10 @@ class OperatorProcess:
                 for request in self.proxy.requests[since:]
             )
 
-        await eventually(lists, lambda count: count >= times, f"lists of everything; {self._tail()}")
+        await eventually(lists, lambda count: count >= times, f"lists of everything; {self.tail()}")
 
-    def _tail(self) -> str:
+    def tail(self) -> str:
+        """The last lines of its log."""
         return "\n".join(self.log.splitlines()[-25:])
 
 
