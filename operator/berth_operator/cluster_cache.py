@@ -1,6 +1,6 @@
 """What the watches have told so far: the Workspaces and the objects made for them, keyed by Workspace."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +9,7 @@ from berth_operator.kube import Resource
 from berth_operator.node_cache import NodeCache
 from berth_operator.plan.group import peers_name
 from berth_operator.plan.observed import Observed
+from berth_operator.slim import slim, slim_pod, slim_replica_set
 
 Object = dict[str, Any]
 Key = tuple[str, str]
@@ -42,6 +43,9 @@ has them."""
 
 GATHERED = frozenset({PODS, REPLICA_SETS})
 """Kinds of which a Workspace has any number, under names of their own."""
+
+SLIM: dict[Resource, Callable[[Object], Object]] = {PODS: slim_pod, REPLICA_SETS: slim_replica_set}
+"""What is kept of a kind, where that is not `slim`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +83,7 @@ class ClusterCache:
         key = key_of(resource, obj)
         if known is not None and _is_older(obj, known):
             return key
-        self._objects[resource][identity] = _slim(resource, obj)
+        self._objects[resource][identity] = SLIM.get(resource, slim)(obj)
         if resource in GATHERED:
             self._gathered[resource].setdefault(key, set()).add(identity)
         return key
@@ -161,18 +165,6 @@ class ClusterCache:
         gathered.discard(identity)
         if not gathered:
             self._gathered[resource].pop(key, None)
-
-
-def _slim(resource: Resource, obj: Object) -> Object:
-    """An object without what nobody asks it for: a thousand of each stay in memory."""
-    slim = {
-        **obj,
-        "metadata": {name: value for name, value in obj["metadata"].items() if name != "managedFields"},
-    }
-    if resource is REPLICA_SETS:
-        # The template is the Deployment's; the ReplicaSet is asked which it is, and what it failed at.
-        slim["spec"] = {"replicas": (obj.get("spec") or {}).get("replicas")}
-    return slim
 
 
 def _serves(workspace: Object) -> bool:

@@ -1,5 +1,6 @@
 """The cache: the latest known version of each object, whatever order the news comes in."""
 
+import json
 from typing import Any
 
 from berth_operator.cluster_cache import DEPLOYMENTS, PODS, REPLICA_SETS, WORKSPACES, ClusterCache
@@ -114,3 +115,21 @@ def test_of_replica_sets_the_template_is_not_kept() -> None:
     cache.put(REPLICA_SETS, obj(1, "ws-1", spec={"replicas": 2, "template": {"large": True}}))
     (kept,) = cache.snapshot(KEY).observed.replica_sets
     assert kept["spec"] == {"replicas": 2}
+
+
+def test_of_a_pods_containers_what_they_run_is_not_kept() -> None:
+    cache = ClusterCache()
+    container = {"name": "inference", "resources": {}, "startupProbe": {}}
+    spec = {"nodeName": "n", "containers": [{**container, "env": [1], "args": [1], "livenessProbe": {}}]}
+    cache.put(PODS, obj(1, "p", spec=spec))
+    (kept,) = cache.snapshot(KEY).observed.pods
+    assert kept["spec"] == {"nodeName": "n", "containers": [container]}
+
+
+def test_words_that_many_objects_have_are_kept_once() -> None:
+    cache = ClusterCache()
+    for name in ("p1", "p2"):
+        cache.put(PODS, json.loads(json.dumps(obj(1, name, status={"an odd field": "an odd value"}))))
+    first, second = (next(iter(pod["status"].items())) for pod in cache.snapshot(KEY).observed.pods)
+    assert first[0] is second[0]
+    assert first[1] is second[1]
