@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.operator.client import all_at_once
-from benchmarks.operator.measures import Rate, Written, at_once, in_sequence
+from benchmarks.operator.measures import Rate, Written, at_once, in_sequence, until_all_have_pods
 from benchmarks.operator.planes import ApiProxy, ControlPlane, Operator, client, own_kubeconfig, plane
 
 LATENCY_TIMES = 3.0
@@ -73,6 +73,8 @@ async def rates(
             used = operator.processor_seconds
             real = await at_once(own, count, None)
             used = operator.processor_seconds - used
+            if found.has_controllers:
+                await until_all_have_pods(own)
             operator.wait_until_idle()
             memory = operator.resident_mb
     async with client(found.kubeconfig, f"many-{count}-floor") as own:

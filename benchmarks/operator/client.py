@@ -15,6 +15,7 @@ Object = dict[str, Any]
 WORKSPACES = ("/apis/kaito.sh/v1beta1", "workspaces")
 DEPLOYMENTS = ("/apis/apps/v1", "deployments")
 SERVICES = ("/api/v1", "services")
+PODS = ("/api/v1", "pods")
 KINDS = (WORKSPACES, DEPLOYMENTS, SERVICES)
 
 AT_ONCE = 16
@@ -61,6 +62,11 @@ class Client:
     async def get(self, kind: tuple[str, str], name: str) -> Object:
         """Read one object."""
         return dict(await self.send("GET", self._path(kind, name)))
+
+    async def count(self, kind: tuple[str, str]) -> int:
+        """How many objects of a kind there are."""
+        first = await self.send("GET", self._path(kind), limit="1")
+        return len(first["items"]) + int(first["metadata"].get("remainingItemCount", 0))
 
     async def write_as_the_operator(self, written: Iterable[Object], owner: Object) -> None:
         """Make the writes of a Workspace: Deployment and Service applied, then the status."""

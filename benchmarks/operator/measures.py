@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from benchmarks.operator.client import (
     DEPLOYMENTS,
+    PODS,
     SERVICES,
     WORKSPACES,
     Client,
@@ -105,3 +106,13 @@ async def at_once(client: Client, count: int, written: Written | None) -> Rate:
         await all_at_once(one, [f"many-{number}" for number in range(count)])
         await progress.until(done=count)
         return Rate(count, time.perf_counter() - began)
+
+
+async def until_all_have_pods(client: Client) -> None:
+    """Wait until the controllers have made a pod for every Workspace."""
+    count = await client.count(WORKSPACES)
+    async with asyncio.timeout(SETTLE_SECONDS):
+        while True:
+            if await client.count(PODS) >= count:
+                return
+            await asyncio.sleep(1)
