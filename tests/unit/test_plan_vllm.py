@@ -471,4 +471,4 @@ def test_the_page_has_every_setting() -> None:
 def test_an_operator_of_the_next_release_renders_the_same_pods() -> None:
     settings = Settings(image_tag="1", vllm_image="example.com/vllm:1")
     meta = planned(settings=settings).deployment["metadata"]
-    assert meta["annotations"][ANNOTATION_RENDERED] == "339954c16b1ed5af"
+    assert meta["annotations"][ANNOTATION_RENDERED] == "443f90b1d2068df8"
