@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from berth_inference import processor
 from berth_inference.processor import threads_within_quota
 from berth_inference.settings import Settings, SettingsError, parse_settings
 
@@ -132,3 +134,19 @@ def test_importing_the_package_imports_no_torch() -> None:
 def test_threads_follow_the_cpu_limit(tmp_path: Path, text: str, threads: int | None) -> None:
     (tmp_path / "cpu.max").write_text(text)
     assert threads_within_quota(tmp_path / "cpu.max") == threads
+
+
+@pytest.mark.parametrize(
+    ("processors", "limit", "spins"),
+    [(2, None, True), (2, 1, True), (64, 4, True), (200, None, True), (200, 4, False)],
+    ids=["a laptop", "one of two", "a few of many", "all of many", "a few of very many"],
+)
+def test_threads_spin_unless_it_would_take_many_idle_ones_to_stop_them(
+    monkeypatch: pytest.MonkeyPatch, processors: int, limit: int | None, spins: bool
+) -> None:
+    monkeypatch.setattr(os, "environ", {})
+    monkeypatch.setattr(processor, "allowed_processors", lambda: processors)
+    monkeypatch.setattr(processor, "threads_within_quota", lambda: limit)
+    processor.share_the_cores()
+    assert ("GOMP_SPINCOUNT" in os.environ) == spins
+    assert os.environ["OMP_WAIT_POLICY"] == "passive"

@@ -152,6 +152,7 @@ def ran_while_waiting():
 
 for change in (crowd.dismiss, crowd.gather, crowd.dismiss, crowd.gather):
     change()
+    time.sleep(0.3)  # libgomp forgets a team once the thread that called for it is wholly gone
     print(ran_while_waiting())
 """
 

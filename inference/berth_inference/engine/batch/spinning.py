@@ -17,6 +17,8 @@ from typing import Any
 
 import torch
 
+from berth_inference.processor import MOST_IDLE_THREADS, idle_threads
+
 _TASKS = Path("/proc/self/task")
 _MAPS = Path("/proc/self/maps")
 # Seconds between two looks, each of which reads a small file for every thread: 0.2 ms for 25.
@@ -131,15 +133,15 @@ class Crowd:
 
     @classmethod
     def of_libgomp(cls) -> Crowd | None:
-        """As many threads as it takes; None without libgomp, or where torch runs in one thread."""
+        """As many threads as it takes. None without libgomp, for one thread of torch, or where it takes too many."""
         threads = torch.get_num_threads()
         try:
             path = next(line.split()[-1] for line in _MAPS.read_text().splitlines() if "libgomp" in line)
             libgomp = ctypes.CDLL(path)
-            processors: int = libgomp.omp_get_num_procs()
+            size = idle_threads(libgomp.omp_get_num_procs(), threads)
         except (OSError, StopIteration, AttributeError):
             return None
-        return None if threads == 1 else cls(libgomp, max(2, processors - threads + 2))
+        return None if threads == 1 or size > MOST_IDLE_THREADS else cls(libgomp, size)
 
     def gather(self) -> None:
         """Be there on return, if not already."""
@@ -151,7 +153,7 @@ class Crowd:
             self._there.wait()
 
     def dismiss(self) -> None:
-        """Be gone on return."""
+        """Be gone within a moment of the return."""
         if self._caller is not None:
             self._dismissed.set()
             self._caller.join()
