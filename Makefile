@@ -27,7 +27,8 @@ local: install ## Start the embedded control plane and operator, and stay up
 	@$(BIN)/berth local
 
 # Three workers on two cores: much of the time goes by in waiting for processes that start.
-PYTEST := $(BIN)/pytest -n 3 --dist loadfile
+# They take the files in the order of tests/conftest.py, the longest first.
+PYTEST := $(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 test: install ## Run every test that takes no minutes
 	@$(PYTEST) -m "not thorough"

@@ -30,8 +30,8 @@ class Criterion:
     model: str | None = None
 
 
-def _against(workload: str, server: str) -> Callable[[Run], float | None]:
-    return lambda run: run.results.ratio(workload, server)
+def _against(workload: str, server: str, own: str = "berth") -> Callable[[Run], float | None]:
+    return lambda run: run.results.ratio(workload, server, own)
 
 
 def _of_floor(run: Run) -> float | None:
@@ -60,7 +60,9 @@ CRITERIA = (
     Criterion(f"{MIXED_16}, against continuous", _against(MIXED_16, "continuous"), 1.4, 2, model=_SMALL),
     Criterion(f"{MIXED_16}, against serve", _against(MIXED_16, "serve"), 1.4, 2, model=_SMALL),
     Criterion(f"{MIXED_16}, against llama.cpp", _against(MIXED_16, "llama.cpp"), 0.6, 1, model=_SMALL),
-    Criterion(f"{SINGLE}, against pipeline", _against(SINGLE, "pipeline"), 1.6, 2.2, model=_SMALL),
+    Criterion(
+        f"{SINGLE}, against pipeline", _against(SINGLE, "pipeline", "berth-chat"), 1.6, 2.2, model=_SMALL
+    ),
     Criterion(f"{SINGLE}, of what memory allows", _of_floor, 0.65, 0.85, model="1.1b"),
     Criterion(f"{MIXED_64}, against {MIXED_16}", _wider, 1),
     Criterion("first token beside 15 (p99), times idle (median)", _first_token, 3, at_most=True),

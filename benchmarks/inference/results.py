@@ -85,16 +85,16 @@ class Results:
         worst = {"health": max(values["health"]), "peak_mib": max(values["peak_mib"])}
         return Row(workload, server, **found, **worst, whole=all(values["whole"]))  # type: ignore[arg-type]
 
-    def ratio(self, workload: str, other: str) -> float | None:
-        """Berth's tokens a second to another's; None where either is missing."""
-        own, theirs = self.median(workload, "berth"), self.median(workload, other)
-        if own is None or theirs is None or not own.tokens_per_second or not theirs.tokens_per_second:
+    def ratio(self, workload: str, other: str, own: str = "berth") -> float | None:
+        """Berth's tokens a second to another's, asked as `own` is; None where either is missing."""
+        ours, theirs = self.median(workload, own), self.median(workload, other)
+        if ours is None or theirs is None or not ours.tokens_per_second or not theirs.tokens_per_second:
             return None
-        return own.tokens_per_second / theirs.tokens_per_second
+        return ours.tokens_per_second / theirs.tokens_per_second
 
     def slowest_health(self) -> float | None:
         """Seconds of Berth's slowest /health in any workload."""
-        return max((row.health for row in self._rows if row.server == "berth"), default=None)
+        return max((row.health for row in self._rows if row.server.startswith("berth")), default=None)
 
 
 _MEDIANS = ("tokens_per_second", "first_token_p50", "first_token_p99", "gap_p50", "gap_p99", "answer_p50")

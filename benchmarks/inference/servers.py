@@ -66,6 +66,7 @@ KINDS = {
     kind.name: kind
     for kind in (
         Kind("berth", "python -m berth_inference serve", _COMPLETIONS, _berth_body),
+        Kind("berth-chat", "the same, asked as the pipeline is", "/chat", _chat_body, streams=False),
         Kind("pipeline", "a pipeline behind thread-pool endpoints", "/chat", _chat_body, streams=False),
         Kind("continuous", "transformers' continuous batching", "/chat", _chat_body, streams=False),
         Kind("serve", "transformers serve --continuous-batching", _COMPLETIONS, _serve_body),
@@ -102,7 +103,7 @@ def why_skipped(name: str, weights: Weights) -> str | None:
 def start(name: str, weights: Weights) -> ServerProcess:
     """A server of this kind; it is not ready yet."""
     folder, dtype = str(weights.folder), weights.dtype
-    if name == "berth":
+    if name in ("berth", "berth-chat"):
         return berth(folder, "--dtype", dtype, "--max-queued", "256")
     if name == "serve":
         command = [sys.executable, "-m", "transformers.cli.transformers", "serve", folder, "--dtype", dtype]
