@@ -1,6 +1,7 @@
 # Everything runs in .venv, which `make install` makes from constraints.txt. Only Python 3.11+ and make are needed.
 PYTHON ?= python3
 BIN := .venv/bin
+AUDIT := .venv/audit
 # A smaller, CPU-only torch on Linux:  make install PIP_ARGS="--extra-index-url https://download.pytorch.org/whl/cpu"
 PIP_ARGS ?=
 
@@ -18,6 +19,9 @@ install: .venv/installed ## Install Berth and its tools into .venv
 # torch first and by its exact version: a wheel index that carries a CPU build then wins over the CUDA one.
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) "$$(grep '^torch==' constraints.txt)"
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -c constraints.txt -e '.[test]'
+# Apart, for one of its packages makes every process that reads a JSON schema take seconds longer to start.
+	$(PYTHON) -m venv $(AUDIT)
+	$(AUDIT)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt cyclonedx-bom pip-audit
 	@touch $@
 
 demo: install ## Apply a Workspace on an embedded control plane and ask its model a question
@@ -57,7 +61,7 @@ generate: install ## Write the generated files anew (the CRD, the docs' tables)
 	@$(BIN)/python -m berth_inference.api_tables --write docs
 
 lock: install ## Write constraints.txt anew from what .venv holds
-	@{ sed -n '/^#/p' constraints.txt; $(BIN)/python -m pip freeze --all --exclude pip --exclude-editable | grep -v ' @ ' | sed 's/+cpu$$//'; } > constraints.new
+	@{ sed -n '/^#/p' constraints.txt; for bin in $(BIN) $(AUDIT)/bin; do $$bin/python -m pip freeze --all --exclude pip --exclude-editable; done | LC_ALL=C sort -fu -t= -k1,1 | grep -v ' @ ' | sed 's/+cpu$$//'; } > constraints.new
 	@mv constraints.new constraints.txt
 
 clean: ## Remove .venv and caches

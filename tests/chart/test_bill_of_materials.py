@@ -50,7 +50,10 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.mark.thorough
 def test_it_is_valid_and_lists_every_package_with_its_version(folder: Path) -> None:
-    tool = Path(sys.executable).with_name("cyclonedx-py")
+    # Where `make install` puts it.
+    tool = Path(sys.prefix) / "audit" / "bin" / "cyclonedx-py"
+    if not tool.exists():
+        pytest.skip(f"needs {tool}")
     command = (
         line("tools/bin/cyclonedx-py")
         .replace("tools/bin/cyclonedx-py", str(tool))

@@ -202,3 +202,10 @@ def test_every_action_of_a_workflow_is_pinned_by_commit() -> None:
 def test_every_workflow_says_which_rights_it_has() -> None:
     for workflow in (REPOSITORY / ".github" / "workflows").glob("*.yml"):
         assert yaml.safe_load(workflow.read_text())["permissions"] == {"contents": "read"}
+
+
+def test_nothing_that_only_tests_need_makes_every_process_slow_to_start() -> None:
+    """jsonschema, which the Kubernetes client finds, takes four seconds to import where this is installed."""
+    code = "import sys, berth_operator.process; print('rfc3987_syntax' in sys.modules)"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout.strip() == "False"
