@@ -14,6 +14,7 @@ import asyncio
 import statistics
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -31,6 +32,9 @@ WRITES = 3
 """A Workspace: Deployment, Service, status."""
 
 MEMORY_MB = 150.0
+
+QUIET_SECONDS = 30.0
+"""Longer than it takes until the operator looks again at a Workspace that does not serve."""
 
 Row = tuple[str, str, str, str, str]
 
@@ -107,6 +111,8 @@ async def writes(found: ControlPlane, workdir: Path, count: int, existing: str) 
         made = proxy.writes()
         statuses = sum("/status" in line for line in made)
         others = (len(made) - statuses) / count
+        with Operator(found, workdir, existing, proxy):
+            until_no_writes(proxy)
         since = len(proxy.requests)
         with Operator(found, workdir, existing, proxy) as operator:
             operator.wait_until_idle()
@@ -130,6 +136,15 @@ async def writes(found: ControlPlane, workdir: Path, count: int, existing: str) 
             verdict(not again),
         ),
     ]
+
+
+def until_no_writes(proxy: ApiProxy) -> None:
+    """Wait until all has been told that shows only with time, as a pod that no scheduler looks at for a minute."""
+    count, since = 0, time.monotonic()
+    while time.monotonic() - since < QUIET_SECONDS:
+        time.sleep(2)
+        if len(proxy.writes()) > count:
+            count, since = len(proxy.writes()), time.monotonic()
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:
