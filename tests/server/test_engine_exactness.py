@@ -6,6 +6,7 @@ import random
 from collections.abc import Iterator
 
 import pytest
+import torch
 
 from berth_inference.engine.batch.engine import BatchEngine, BatchSettings
 from server.engine_requests import answered_in_random_order, expected, random_request
@@ -19,6 +20,15 @@ REQUESTS_PER_MODEL = 48  # more than 500 over all of them
 @pytest.fixture(params=ARCHITECTURES)
 def architecture(request: pytest.FixtureRequest) -> str:
     return str(request.param)
+
+
+@pytest.fixture(autouse=True)
+def _threads(architecture: str) -> Iterator[None]:
+    """One architecture is run in several threads, as servers run all of them."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(2 if architecture == "llama" else before)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture
