@@ -142,7 +142,7 @@ async def _stream(response: aiohttp.ClientResponse, answer: Answer) -> int:
 
 
 async def _whole(response: aiohttp.ClientResponse, answer: Answer) -> int:
-    words = str((await response.json())["Result"]).split()
+    told = await response.json()
     if answer.ask.new == 1:
         answer.tokens.append(time.perf_counter())
-    return len(words)
+    return int(told["usage"]["completion_tokens"]) if "usage" in told else len(str(told["Result"]).split())

@@ -61,7 +61,7 @@ CRITERIA = (
     Criterion(f"{MIXED_16}, against serve", _against(MIXED_16, "serve"), 1.4, 2, model=_SMALL),
     Criterion(f"{MIXED_16}, against llama.cpp", _against(MIXED_16, "llama.cpp"), 0.6, 1, model=_SMALL),
     Criterion(
-        f"{SINGLE}, against pipeline", _against(SINGLE, "pipeline", "berth-chat"), 1.6, 2.2, model=_SMALL
+        f"{SINGLE}, against pipeline", _against(SINGLE, "pipeline", "berth-whole"), 1.6, 2.2, model=_SMALL
     ),
     Criterion(f"{SINGLE}, of what memory allows", _of_floor, 0.65, 0.85, model="1.1b"),
     Criterion(f"{MIXED_64}, against {MIXED_16}", _wider, 1),

@@ -45,6 +45,11 @@ def _berth_body(prompt: list[int], ask: Ask) -> dict[str, Any]:
     }
 
 
+def _whole_body(prompt: list[int], ask: Ask) -> dict[str, Any]:
+    streamed = ("stream", "stream_options")
+    return {name: value for name, value in _berth_body(prompt, ask).items() if name not in streamed}
+
+
 def _serve_body(prompt: list[int], ask: Ask) -> dict[str, Any]:
     arguments = {"do_sample": False, "eos_token_id": -1, "pad_token_id": 0, "max_new_tokens": ask.new}
     return {
@@ -66,7 +71,13 @@ KINDS = {
     kind.name: kind
     for kind in (
         Kind("berth", "python -m berth_inference serve", _COMPLETIONS, _berth_body),
-        Kind("berth-chat", "the same, asked as the pipeline is", "/chat", _chat_body, streams=False),
+        Kind(
+            "berth-whole",
+            "the same, answering whole as the pipeline does",
+            _COMPLETIONS,
+            _whole_body,
+            streams=False,
+        ),
         Kind("pipeline", "a pipeline behind thread-pool endpoints", "/chat", _chat_body, streams=False),
         Kind("continuous", "transformers' continuous batching", "/chat", _chat_body, streams=False),
         Kind("serve", "transformers serve --continuous-batching", _COMPLETIONS, _serve_body),
@@ -103,7 +114,7 @@ def why_skipped(name: str, weights: Weights) -> str | None:
 def start(name: str, weights: Weights) -> ServerProcess:
     """A server of this kind; it is not ready yet."""
     folder, dtype = str(weights.folder), weights.dtype
-    if name in ("berth", "berth-chat"):
+    if name in ("berth", "berth-whole"):
         return berth(folder, "--dtype", dtype, "--max-queued", "256")
     if name == "serve":
         command = [sys.executable, "-m", "transformers.cli.transformers", "serve", folder, "--dtype", dtype]
