@@ -42,11 +42,15 @@ class PackedLinear(torch.nn.Module):
     def forward(self, states: torch.Tensor) -> torch.Tensor:
         """(..., in features) to (..., out features)."""
         rows = states.shape[:-1].numel()
-        flat = torch.nn.functional.pad(states.reshape(rows, self.in_features), (0, 0, 0, padded(rows) - rows))
+        flat = states.reshape(rows, self.in_features)
+        if added := padded(rows) - rows:
+            flat = torch.nn.functional.pad(flat, (0, 0, 0, added))
         result: torch.Tensor = torch.ops.mkldnn._linear_pointwise(
             flat, self._packed, self._bias, "none", [], ""
         )
-        return result[:rows].view(*states.shape[:-1], self.out_features)
+        if added:
+            result = result[:rows]
+        return result.view(*states.shape[:-1], self.out_features)
 
 
 def padded(rows: int) -> int:
