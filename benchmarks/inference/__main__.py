@@ -11,6 +11,7 @@ import argparse
 import asyncio
 import json
 import os
+import statistics
 import sys
 import tempfile
 from dataclasses import asdict
@@ -22,7 +23,7 @@ from benchmarks.inference.criteria import Run, judge, verdict_table
 from benchmarks.inference.model import SHAPES, save
 from benchmarks.inference.results import Results, Row, row, table
 from benchmarks.inference.servers import KINDS, Weights, start, why_skipped
-from benchmarks.inference.workloads import Ask, Workload, workloads
+from benchmarks.inference.workloads import SINGLE, Ask, Workload, workloads
 from benchmarks.server_process import ServerProcess
 
 # What each server is asked first, untimed: two at once, for what is set up at the first batch.
@@ -71,12 +72,17 @@ class Comparison:
             server.end()
 
 
-async def _measure(options: argparse.Namespace, weights: Weights) -> list[Row]:
-    rows = []
+async def _measure(options: argparse.Namespace, weights: Weights) -> tuple[list[Row], list[float]]:
+    """Every row; and how fast memory was read before each round of single streams, bytes a second."""
+    from benchmarks.inference.bandwidth import read_bandwidth
+
+    rows, bandwidths = [], []
     comparison = Comparison(weights, options.limit)
     try:
         for name in options.only:
             for _ in range(options.repeats):
+                if name == SINGLE:
+                    bandwidths.append(read_bandwidth())
                 for server in options.servers:
                     found = await comparison.measure(workloads()[name], server)
                     rows.append(found)
@@ -85,7 +91,7 @@ async def _measure(options: argparse.Namespace, weights: Weights) -> list[Row]:
         raise SystemExit(f"not measured: {wrong.exceptions[0]}") from None
     finally:
         comparison.end()
-    return rows
+    return rows, bandwidths or [read_bandwidth()]
 
 
 def _options() -> argparse.Namespace:
@@ -123,14 +129,12 @@ def main() -> int:
     options.servers = [name for name in options.servers if name not in skipped]
     longest = len(options.only) * options.repeats * len(options.servers) * options.limit
     print(f"this takes {longest / 60:.0f} minutes at most", file=sys.stderr)
+    rows, bandwidths = asyncio.run(_measure(options, weights))
+    results, bandwidth = Results(rows), statistics.median(bandwidths)
     import torch
 
-    from benchmarks.inference.bandwidth import read_bandwidth
-
-    bandwidth = read_bandwidth()
     size = torch.empty(0, dtype=getattr(torch, options.dtype)).element_size()
     floor = bandwidth / (SHAPES[options.model].decoded * size)
-    results = Results(asyncio.run(_measure(options, weights)))
     print(f"\n{options.model} {options.dtype}, {os.cpu_count()} processors, {options.repeats} repeats.")
     print(f"Memory is read at {bandwidth / 1e9:.1f} GB/s: a single stream has {floor:.0f} tokens/s at most.")
     for name, why in skipped.items():
