@@ -21,7 +21,7 @@ install: .venv/installed ## Install Berth and its tools into .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -c constraints.txt -e '.[test]'
 # Apart, for one of its packages makes every process that reads a JSON schema take seconds longer to start.
 	$(PYTHON) -m venv $(AUDIT)
-	$(AUDIT)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt cyclonedx-bom pip-audit
+	$(AUDIT)/bin/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -c constraints.txt cyclonedx-bom pip-audit
 	@touch $@
 
 demo: install ## Apply a Workspace on an embedded control plane and ask its model a question
