@@ -85,8 +85,10 @@ class Watch:
                 wake.clear()
                 if table_.first + len(table_.changes) == position and not closing.is_set():
                     await _wait(wake, min(end, due) - loop.time())
-            if self._bookmarks and not closing.is_set():
-                yield self._bookmark()
+            rest = table_.since(position)
+            if self._bookmarks and not closing.is_set() and rest is not None:
+                # Whoever is told of a revision does not ask for what came before it.
+                yield b"".join(self._event(change) for change in rest) + self._bookmark()
         finally:
             table_.watchers.discard(wake)
 
