@@ -17,11 +17,13 @@ install: .venv/installed ## Install Berth and its tools into .venv
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Berth needs Python 3.11 or newer: make PYTHON=python3.11 ...")'
 	$(PYTHON) -m venv .venv
 # torch first and by its exact version: a wheel index that carries a CPU build then wins over the CUDA one.
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) "$$(grep '^torch==' constraints.txt)"
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -c constraints.txt -e '.[test]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile $(PIP_ARGS) "$$(grep '^torch==' constraints.txt)"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile $(PIP_ARGS) -c constraints.txt -e '.[test]'
+# On all processors at once, which pip does on one. Some packages bring templates that are no Python.
+	@$(BIN)/python -m compileall -q -j 0 .venv/lib >/dev/null 2>&1 || true
 # Apart, for one of its packages makes every process that reads a JSON schema take seconds longer to start.
 	$(PYTHON) -m venv $(AUDIT)
-	$(AUDIT)/bin/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -c constraints.txt cyclonedx-bom pip-audit
+	$(AUDIT)/bin/python -m pip install --quiet --disable-pip-version-check --no-compile $(PIP_ARGS) -c constraints.txt cyclonedx-bom pip-audit
 	@touch $@
 
 demo: install ## Apply a Workspace on an embedded control plane and ask its model a question
