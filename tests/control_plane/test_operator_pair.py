@@ -26,10 +26,7 @@ def namespace(control_plane: ControlPlane) -> Iterator[str]:
 
 
 @pytest.fixture
-def pair(
-    request: pytest.FixtureRequest, control_plane: ControlPlane, namespace: str, tmp_path: Path
-) -> Iterator[Pair]:
-    """Two operators of the given module, hasty ones if none is given."""
+def pair(control_plane: ControlPlane, namespace: str, tmp_path: Path) -> Iterator[Pair]:
     # An account of the chart's may take the release's Lease only.
     has_account = own_kubeconfig(control_plane.kubeconfig) != control_plane.kubeconfig
     lease = LEASE if has_account else f"{namespace}/berth"
@@ -41,7 +38,7 @@ def pair(
                     control_plane.kubeconfig,
                     tmp_path / name,
                     namespace,
-                    module=getattr(request, "param", HASTY),
+                    module=HASTY,
                     BERTH_LEADER_ELECTION=lease,
                 )
             )
@@ -71,7 +68,6 @@ async def edits(cluster: Cluster, name: str, times: int) -> None:
         await cluster.deployed(name, lambda live, count=count: live["spec"]["replicas"] == count)
 
 
-@pytest.mark.parametrize("pair", ["berth_operator"], indirect=True)
 async def test_only_the_one_that_holds_the_lease_writes(pair: Pair, cluster: Cluster) -> None:
     leader, standby = await leader_and_standby(pair)
     await standby.logs("standing by")
