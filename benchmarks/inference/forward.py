@@ -35,6 +35,7 @@ def main() -> None:
     parser.add_argument("--dtype", choices=["bfloat16", "float32"], default="bfloat16")
     parser.add_argument("--rows", type=int, nargs="+", default=[1, 4, 16, 32])
     parser.add_argument("--context", type=int, nargs="+", default=[64, 256, 1000])
+    parser.add_argument("--draft", type=int, default=0, help="tokens that each step tries beside the newest")
     parser.add_argument("--steps", type=int, default=30, help="of each, for each line")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--cpu-time", action="store_true")
@@ -50,7 +51,9 @@ def main() -> None:
     with torch.inference_mode():
         for context in arguments.context:
             for rows in arguments.rows:
-                steppers = [_stepper(model, rows, context) for model in (plain, packed, fused)]
+                steppers = [
+                    _stepper(model, rows, context, arguments.draft) for model in (plain, packed, fused)
+                ]
                 library, *others = _medians(steppers, arguments.steps, clock)
                 speedups = "".join(f"{library / other:8.2f} x" for other in others)
                 print(
@@ -60,7 +63,7 @@ def main() -> None:
                 )
 
 
-def _stepper(model: Any, rows: int, context: int) -> Callable[[], None]:
+def _stepper(model: Any, rows: int, context: int, draft: int) -> Callable[[], None]:
     """A function that gives every row one more token, after as many tokens as `context` says."""
     runner = Runner(model, RopeRegimes(model))
     staging = runner.stage(context)
@@ -68,11 +71,11 @@ def _stepper(model: Any, rows: int, context: int) -> Callable[[], None]:
         runner.prefill(staging, [7] * (min(start + _CHUNK, context) - start), Regime.SHORT)
     for _ in range(rows):
         runner.batch(Regime.SHORT).insert(staging, bound=context + 1)
-    return lambda: _step(runner, rows)
+    return lambda: _step(runner, rows, draft)
 
 
-def _step(runner: Runner, rows: int) -> None:
-    runner.step(Regime.SHORT, [7] * rows, 2**20)
+def _step(runner: Runner, rows: int, draft: int) -> None:
+    runner.step(Regime.SHORT, [[7] * (1 + draft)] * rows, 2**20)
 
 
 def _medians(steppers: list[Callable[[], None]], steps: int, clock: Callable[[], float]) -> list[float]:

@@ -42,6 +42,7 @@ def load_engine(settings: Settings, progress: LoadProgress) -> Engine:
         kv_bytes=settings.kv_memory,
         deadline=settings.request_seconds,
         prefix_share=settings.prefix_cache,
+        lookup_tokens=settings.lookup_tokens,
     )
     engine = BatchEngine(pipeline, names=settings.names, settings=batch)
     try:

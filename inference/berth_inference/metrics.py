@@ -127,6 +127,12 @@ class _AskedFor(Collector):
         for name, text, count in (
             ("vllm:prefix_cache_queries", "Tokens of prompts that were looked up", now.prefix_queries),
             ("vllm:prefix_cache_hits", "Tokens of prompts that were known already", now.prefix_hits),
+            (
+                "vllm:spec_decode_num_draft_tokens",
+                "Tokens that were drafted from a text so far",
+                now.draft_tokens,
+            ),
+            ("vllm:spec_decode_num_accepted_tokens", "Drafted tokens that were right", now.accepted_tokens),
         ):
             counter = CounterMetricFamily(name, text, labels=["model_name"])
             counter.add_metric([self._model], count)

@@ -40,6 +40,7 @@ class Settings:
     step_tokens: int = 256
     kv_memory: int | None = None
     prefix_cache: float = 0.5
+    lookup_tokens: int = 4
     request_seconds: float = 600.0
     step_seconds: float = 300.0
     api_key_file: str | None = None
@@ -178,6 +179,11 @@ OPTIONS: dict[str, tuple[Callable[[str], Any], str]] = {
         "share of --kv-memory that may hold beginnings of prompts for later requests to begin with; 0 "
         "keeps none; requests that need the room take it, so the default only sees to it that a burst of "
         "them finds half of it free",
+    ),
+    "lookup_tokens": (
+        Between(int, 0, 16),
+        "most tokens of a draft from the text so far, which a step of a request that runs alone tries as well; 0 "
+        "drafts nothing; more than the default make such a step noticeably longer on two processors",
     ),
     "request_seconds": (
         Between(float, 1, 86400),

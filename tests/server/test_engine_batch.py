@@ -92,7 +92,7 @@ async def test_tokens_come_one_by_one_and_then_the_end() -> None:
 
 
 async def test_a_request_joins_at_the_next_step_and_leaves_when_it_is_done() -> None:
-    async with running() as engine:
+    async with running(lookup_tokens=0) as engine:
         gate = Gate(engine._model)
         long = engine.submit(request(8))
         await until(lambda: len(gate.widths) == 1)
@@ -108,7 +108,7 @@ async def test_a_request_joins_at_the_next_step_and_leaves_when_it_is_done() -> 
 
 
 async def test_a_long_prompt_is_read_in_bounded_parts_between_the_others_tokens() -> None:
-    async with running(step_tokens=16) as engine:
+    async with running(step_tokens=16, lookup_tokens=0) as engine:
         gate = Gate(engine._model)
         first = engine.submit(request(12))
         await until(lambda: len(gate.widths) == 1)

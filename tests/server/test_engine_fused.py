@@ -68,7 +68,7 @@ def fused(model: Any) -> Any:
 
 
 def batch_logits(model: Any, regime: Regime) -> list[torch.Tensor]:
-    """Of rows of different lengths beyond any window, read in parts, then of ten steps together."""
+    """Of rows of different lengths beyond any window, read in parts, of ten steps together, then of three tokens."""
     runner = Runner(model, RopeRegimes(model))
     generator = torch.Generator().manual_seed(5)
     found = []
@@ -79,7 +79,8 @@ def batch_logits(model: Any, regime: Regime) -> list[torch.Tensor]:
             found.append(runner.prefill(staging, prompt[start : start + 16], regime))
         runner.batch(regime).insert(staging, bound=CONTEXT)
     for step in range(10):
-        found.append(runner.step(regime, [step, step + 1, step + 2], CONTEXT))
+        found.append(runner.step(regime, [[step], [step + 1], [step + 2]], CONTEXT))
+    found.append(runner.step(regime, [[step, step + 1, step + 2] for step in range(3)], CONTEXT))
     return found
 
 
@@ -108,7 +109,7 @@ def test_generate_gives_the_same_tokens(name: str, packed: bool) -> None:
         assert torch.equal(changed.generate(prompt, **asked), plain.generate(prompt, **asked))
 
 
-def test_a_batch_of_single_tokens_does_not_enter_the_librarys_body(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_step_does_not_enter_the_librarys_body(monkeypatch: pytest.MonkeyPatch) -> None:
     model = fused(make_model("mistral-sliding"))
     widths: list[int] = []
     library = model.model.forward._library
@@ -122,9 +123,9 @@ def test_a_batch_of_single_tokens_does_not_enter_the_librarys_body(monkeypatch: 
         staging = runner.stage(20)
         runner.prefill(staging, [5] * 20, Regime.SHORT)
         runner.batch(Regime.SHORT).insert(staging, bound=CONTEXT)
-        for _ in range(6):
-            runner.step(Regime.SHORT, [5], CONTEXT)
-    assert widths == [20, 25, 26]  # the prompt, and all that is longer than the window of 24
+        for draft in ([], [], [], [5, 5], [], []):
+            runner.step(Regime.SHORT, [[5, *draft]], CONTEXT)
+    assert widths == [20, 26, 25, 26]  # the prompt, and all that is longer than the window of 24
 
 
 def test_weights_are_held_once() -> None:

@@ -58,7 +58,8 @@ class Occupancy:
     """How busy an engine is: requests, and the share (0 to 1) of its memory for keys and values in use.
 
     Since it started, `prefix_queries` tokens of prompts were looked up among those that had been read
-    before, and `prefix_hits` of them did not have to be read again.
+    before, and `prefix_hits` of them did not have to be read again; `draft_tokens` were drafted from the text so
+    far, and `accepted_tokens` of them were what the model then chose.
     """
 
     running: int = 0
@@ -66,6 +67,8 @@ class Occupancy:
     kv_usage: float = 0.0
     prefix_queries: int = 0
     prefix_hits: int = 0
+    draft_tokens: int = 0
+    accepted_tokens: int = 0
 
 
 class Codec(Protocol):

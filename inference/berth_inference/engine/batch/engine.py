@@ -43,7 +43,8 @@ class BatchSettings:
 
     `kv_bytes` is memory for keys and values (None: half of what is free), `step_tokens` how many
     prompt tokens may delay the next token of those who wait for one, `deadline` seconds from
-    arrival to the last token, `prefix_share` of the memory (0 to 1) may hold beginnings of prompts.
+    arrival to the last token, `prefix_share` of the memory (0 to 1) may hold beginnings of prompts, and
+    `lookup_tokens` is the most that are drafted for a sequence that runs alone.
     """
 
     max_queued: int
@@ -52,6 +53,7 @@ class BatchSettings:
     kv_bytes: int | None = None
     deadline: float | None = None
     prefix_share: float = 0.5
+    lookup_tokens: int = 4
 
 
 class BatchEngine:
@@ -82,6 +84,7 @@ class BatchEngine:
             Runner(self._model, rope),
             Sampler(self._model.device),
             self._prefixes,
+            settings.lookup_tokens,
             self._close_stream,
         )
         self._intake = Intake(self._model, self.codec, self._exclusive.grammars)
@@ -126,6 +129,8 @@ class BatchEngine:
             kv_usage=min(1.0, self._scheduler.cells / cells) if cells else 0.0,
             prefix_queries=self._prefixes.queries,
             prefix_hits=self._prefixes.hits,
+            draft_tokens=self._batches.draft_tokens,
+            accepted_tokens=self._batches.accepted_tokens,
         )
 
     def prepare(self, grammar: Grammar) -> None:

@@ -119,8 +119,12 @@ def _replace(model: Any) -> Callable[[], None]:
     return undo
 
 
+# Of more tokens than a step has, the layers are what takes the time.
+_FEW = 17
+
+
 class _Body:
-    """The forward of all layers. One more token for each row of a batch needs little of the library's.
+    """The forward of all layers. A few more tokens for each row of a batch need little of the library's.
 
     Anything else, and sequences that are longer than a sliding window, go the library's way.
     """
@@ -138,8 +142,8 @@ class _Body:
         past_key_values: Any = None,
         **others: Any,
     ) -> Any:
-        one_more = isinstance(past_key_values, BatchCache) and input_ids.shape[1] == 1
-        if not one_more or attention_mask.shape[1] > self._window:
+        few_more = isinstance(past_key_values, BatchCache) and input_ids.shape[1] <= _FEW
+        if not few_more or attention_mask.shape[1] > self._window:
             return self._library(
                 input_ids=input_ids,
                 attention_mask=attention_mask,
@@ -149,7 +153,12 @@ class _Body:
             )
         body = self._body
         states = body.embed_tokens(input_ids)
-        mask = None if bool(attention_mask.all()) else attention_mask[:, None, None, :]
+        count, columns = input_ids.shape[1], attention_mask.shape[1]
+        mask = attention_mask[:, None, None, :]
+        if count > 1:
+            mask = mask & torch.ones(count, columns, dtype=torch.bool).tril(columns - count)
+        elif bool(attention_mask.all()):
+            mask = None
         positions = body.rotary_emb(states, position_ids)
         for layer in body.layers:
             states = layer(states, mask, positions, past_key_values)

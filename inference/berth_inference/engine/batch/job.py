@@ -8,6 +8,7 @@ import torch
 
 from berth_inference.engine.batch.choice import Choice
 from berth_inference.engine.batch.kv_cache import Staging
+from berth_inference.engine.batch.prompt_lookup import PromptLookup
 from berth_inference.engine.batch.scheduler import Demand
 from berth_inference.engine.events import FinishReason
 from berth_inference.engine.observer import StopStrings
@@ -23,6 +24,7 @@ class Row:
     tokens: torch.Tensor
     length: int
     generated: list[int] = field(default_factory=list)
+    lookup: PromptLookup = field(default_factory=PromptLookup)
 
     @property
     def ids(self) -> torch.Tensor:

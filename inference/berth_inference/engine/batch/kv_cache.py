@@ -114,11 +114,11 @@ class Rows:
         self.cache = BatchCache(self, layers)
         self._mask = torch.zeros(0, 0, dtype=torch.bool)
 
-    def mask(self) -> torch.Tensor:
-        """Which columns belong to which row, with the column of the next token: (rows, columns + 1)."""
-        rows = len(self.lengths)
-        self._mask[:rows, self.columns] = True
-        return self._mask[:rows, : self.columns + 1]
+    def mask(self, count: int = 1) -> torch.Tensor:
+        """Which columns belong to which row, with those of its next tokens: (rows, columns + count)."""
+        rows, end = len(self.lengths), self.columns + count
+        self._mask[:rows, self.columns : end] = True
+        return self._mask[:rows, :end]
 
     def insert(self, staged: Staging, *, bound: int) -> None:
         """Append a row with a staged sequence's keys and values. `bound`: columns never to exceed."""
@@ -143,17 +143,17 @@ class Rows:
         self.lengths.append(length)
 
     def advance(self) -> None:
-        """The forward over the column after the last has succeeded."""
+        """The column after the last, over which a forward has succeeded, is every row's next token."""
         self.columns += 1
         self.lengths = [length + 1 for length in self.lengths]
 
-    def make_room(self, bound: int) -> None:
-        """See to it that the next token has a column, and that columns no row uses are given back."""
+    def make_room(self, bound: int, count: int = 1) -> None:
+        """See to it that the next tokens have columns, and that columns no row uses are given back."""
         unused = self.columns - max(self.lengths)
         # Attention reads unused columns too, so they go once they are half of all; moving costs a copy.
-        if self.columns + 1 > bound or unused * 2 > max(self.columns, 64):
+        if self.columns + count > bound or unused * 2 > max(self.columns, 64):
             self._drop_unused()
-        self._make_room(len(self.lengths), self.columns + 1, bound, shift=0)
+        self._make_room(len(self.lengths), self.columns + count, bound, shift=0)
 
     def trim(self, rows: int, columns: int) -> None:
         """Give back what is held beyond so many rows and columns, which hold all that is used."""

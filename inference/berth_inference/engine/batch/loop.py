@@ -29,7 +29,8 @@ Result = TypeVar("Result")
 class Batches:
     """What runs, and how it goes on by one turn. Called from one thread only.
 
-    `pairs[regime]` names the rows of the runner's batches, in their order there.
+    `pairs[regime]` names the rows of the runner's batches, in their order there. `draft_tokens` counts tokens that
+    were drafted, at most `lookup_tokens` in a step, and `accepted_tokens` those of them that were right.
     """
 
     def __init__(
@@ -38,13 +39,16 @@ class Batches:
         runner: Runner,
         sampler: Sampler,
         prefixes: PrefixCache,
+        lookup_tokens: int,
         gone: Callable[[int], None],
     ) -> None:
         self._scheduler = scheduler
         self._runner = runner
         self._prefixes = prefixes
         self._sampler = sampler
+        self._lookup_tokens = lookup_tokens
         self._gone = gone
+        self.draft_tokens = self.accepted_tokens = 0
         self._jobs: dict[int, Job] = {}
         self._pairs: dict[Regime, list[Pair]] = {regime: [] for regime in Regime}
 
@@ -159,9 +163,11 @@ class Batches:
     def _step(self, regime: Regime) -> None:
         """One token for each row of a batch."""
         while pairs := self._pairs[regime]:
-            tokens = [row.generated[-1] for _, row in pairs]
+            bound = self._scheduler.columns(regime)
+            first = pairs[0][1]
+            draft = self._draft(first, bound) if len(pairs) == 1 else []
+            tokens = [[row.generated[-1], *draft] for _, row in pairs]
             try:
-                bound = self._scheduler.columns(regime)
                 logits = self._relieved(self._runner.step, regime, tokens, bound)
             except Exception as error:
                 if is_out_of_memory(error):
@@ -171,12 +177,37 @@ class Batches:
                 for job in {job.key: job for job, _ in pairs}.values():
                     self.fail(job, broken())
                 return
-            running = list(pairs)
-            self._settle(running, logits)
-            for job in {job.key: job for job, _ in running}.values():
-                if job.key in self._jobs and self._scheduler.advanced(job.key):
-                    self._take_out(regime, {id(row) for row in job.rows})
+            self._advance(regime, logits[:, 0])
+            if draft:
+                self._accept(regime, first, draft, logits[:, 1:])
             return
+
+    def _advance(self, regime: Regime, logits: torch.Tensor) -> None:
+        """Choose the next token of each row of a batch."""
+        running = list(self._pairs[regime])
+        self._settle(running, logits)
+        for job in {job.key: job for job, _ in running}.values():
+            if job.key in self._jobs and self._scheduler.advanced(job.key):
+                self._take_out(regime, {id(row) for row in job.rows})
+
+    def _draft(self, row: Row, bound: int) -> list[int]:
+        """What may follow the newest token of a batch's only row."""
+        # That token has no column yet, and the last one that a row can come to never needs one.
+        most = min(self._lookup_tokens, bound - row.length - 1)
+        return row.lookup.draft(row.tokens[: row.length], most)
+
+    def _accept(self, regime: Regime, row: Row, draft: Sequence[int], logits: torch.Tensor) -> None:
+        """Go on while a draft is what was chosen. `logits` are those after its tokens, (1, count, vocabulary)."""
+        self.draft_tokens += len(draft)
+        accepted = 0
+        for place, token in enumerate(draft):
+            if not self._pairs[regime] or row.generated[-1] != token:
+                break
+            accepted += 1
+            self.accepted_tokens += 1
+            self._runner.batch(regime).advance()
+            self._advance(regime, logits[:, place])
+        row.lookup.learn(accepted)
 
     def _settle(self, pairs: Sequence[Pair], logits: torch.Tensor) -> set[int]:
         """Choose and publish the next token of each row; returns the indices of rows that have ended."""

@@ -28,7 +28,7 @@ class Runner:
         accepted = inspect.signature(model.forward).parameters
         self._takes_positions = "position_ids" in accepted
         # Of a prompt only the last token's logits are wanted, and a vocabulary for each would be large.
-        self._last_only: dict[str, Any] = {"logits_to_keep": 1} if "logits_to_keep" in accepted else {}
+        self._keeps_few = "logits_to_keep" in accepted
         self._batches = {regime: Rows(self._layers) for regime in Regime}
 
     def batch(self, regime: Regime) -> Rows:
@@ -53,30 +53,32 @@ class Runner:
                 staging.cache,
             )
         staging.columns = stop
-        return logits
+        return logits[:, 0]
 
-    def step(self, regime: Regime, tokens: Sequence[int], bound: int) -> torch.Tensor:
-        """One more token for each row. Returns the logits after it, (rows, vocabulary), float32.
+    def step(self, regime: Regime, tokens: Sequence[Sequence[int]], bound: int) -> torch.Tensor:
+        """The next token of each row, and guesses of those after it, as many for each: (rows, count).
 
-        A forward that raises leaves the rows as they were, so it can be repeated with fewer.
+        Returns the logits after every one, (rows, count, vocabulary), float32. The rows have advanced by one
+        token; for each guess that was right, whoever finds that out lets them advance once more. A forward that
+        raises leaves the rows as they were, so it can be repeated with fewer.
         """
-        rows = self._batches[regime]
-        rows.make_room(bound)
-        logits = self._forward(
-            torch.tensor(tokens)[:, None], rows.mask(), torch.tensor(rows.lengths)[:, None], rows.cache
-        )
+        rows, count = self._batches[regime], len(tokens[0])
+        rows.make_room(bound, count)
+        positions = torch.tensor(rows.lengths)[:, None] + torch.arange(count)
+        logits = self._forward(torch.tensor(tokens), rows.mask(count), positions, rows.cache, keep=count)
         rows.advance()
         return logits
 
     def _forward(
-        self, ids: torch.Tensor, mask: torch.Tensor, positions: torch.Tensor, cache: Any
+        self, ids: torch.Tensor, mask: torch.Tensor, positions: torch.Tensor, cache: Any, *, keep: int = 1
     ) -> torch.Tensor:
+        """Logits after the last `keep` tokens, (rows, keep, vocabulary), float32."""
         arguments: dict[str, Any] = {"attention_mask": mask.to(self._device)}
         if self._takes_positions:
             arguments["position_ids"] = positions.to(self._device)
-        output = self._model(
-            ids.to(self._device), past_key_values=cache, use_cache=True, **arguments, **self._last_only
-        )
+        if self._keeps_few:
+            arguments["logits_to_keep"] = keep
+        output = self._model(ids.to(self._device), past_key_values=cache, use_cache=True, **arguments)
         # A copy: what is chosen from may be changed in place, and the rest of a long prompt's goes.
-        logits: torch.Tensor = output.logits[:, -1].to(copy=True, dtype=torch.float32)
+        logits: torch.Tensor = output.logits[:, -keep:].to(copy=True, dtype=torch.float32)
         return logits

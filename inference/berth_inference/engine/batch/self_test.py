@@ -71,8 +71,8 @@ def _run(runner: Runner, rows: list[list[int]]) -> tuple[list[torch.Tensor], lis
         batch.insert(staging, bound=bound)
     stepped = []
     for step in range(_STEPS):
-        newest = [tokens[length + step] for tokens, length in zip(rows, _LENGTHS, strict=True)]
-        stepped.append(runner.step(Regime.SHORT, newest, bound))
+        newest = [[tokens[length + step]] for tokens, length in zip(rows, _LENGTHS, strict=True)]
+        stepped.append(runner.step(Regime.SHORT, newest, bound)[:, 0])
     return read, stepped
 
 
