@@ -1,4 +1,4 @@
-"""How fast this machine reads memory: no single stream of tokens can be faster than its weights."""
+"""How fast this machine, or its GPU, reads memory: no single stream of tokens can be faster than its weights."""
 
 from __future__ import annotations
 
@@ -15,15 +15,18 @@ _TRIES = 5
 def read_bandwidth() -> float:
     """Bytes a second: the best of a sum, and of a packed matrix times one vector, over a gibibyte each.
 
-    Which of the two is faster depends on the processor, and a floor has to be the best that is known.
+    Which of the two is faster depends on the processor, and a floor has to be the best that is known. Where there is
+    a GPU it is its memory's, of a sum.
     """
-    reads = [_sum(), _packed_product(torch.float32), _packed_product(torch.bfloat16)]
+    if torch.cuda.is_available():
+        return _BYTES / _shortest(_sum("cuda"))
+    reads = [_sum("cpu"), _packed_product(torch.float32), _packed_product(torch.bfloat16)]
     return max(_BYTES / _shortest(read) for read in reads if read is not None)
 
 
-def _sum() -> Callable[[], object]:
-    values = torch.ones(_BYTES // 4)
-    return lambda: values.sum()
+def _sum(device: str) -> Callable[[], object]:
+    values = torch.ones(_BYTES // 4, device=device)
+    return lambda: values.sum().item()  # which a GPU has to be waited for
 
 
 def _packed_product(dtype: torch.dtype) -> Callable[[], object] | None:

@@ -5,11 +5,15 @@
 compares the library's forward, the same with packed weights, and fused layers with packed weights. The
 three take turns within one process, so a busy machine slows all alike; where it is very busy, --cpu-time
 counts the time of the processor in one thread, which leaves out the waiting.
+
+On a GPU nothing is packed: there the second is the library's forward without cuDNN's attention, and fused
+layers are without it, too.
 """
 
 from __future__ import annotations
 
 import argparse
+import copy
 import statistics
 import time
 from collections.abc import Callable
@@ -42,17 +46,20 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1 if arguments.cpu_time else arguments.threads)
     clock = time.thread_time if arguments.cpu_time else time.perf_counter
-    plain, packed, fused = (make(arguments.model, arguments.dtype).eval() for _ in range(3))
-    assert pack(packed)
-    assert fuse(fused, RopeRegimes(fused)) is None
-    assert pack(fused)
+    on_gpu = torch.cuda.is_available()
+    device, second = ("cuda", "no cuDNN") if on_gpu else ("cpu", "packed")
+    made = make(arguments.model, arguments.dtype).eval()
+    models = [copy.deepcopy(made).to(device) for _ in range(3)]
+    assert fuse(models[2], RopeRegimes(models[2])) is None
+    assert on_gpu or (pack(models[1]) and pack(models[2]))
     print(f"{arguments.model} {arguments.dtype}: milliseconds of a step, median of {arguments.steps}")
-    print("rows context  library  packed  fused  packed is  fused is  fused to packed")
+    print(f"rows context  library  {second}  fused  {second} is  fused is  fused to {second}")
     with torch.inference_mode():
         for context in arguments.context:
             for rows in arguments.rows:
                 steppers = [
-                    _stepper(model, rows, context, arguments.draft) for model in (plain, packed, fused)
+                    _stepper(model, rows, context, arguments.draft, cudnn=model is models[0])
+                    for model in models
                 ]
                 library, *others = _medians(steppers, arguments.steps, clock)
                 speedups = "".join(f"{library / other:8.2f} x" for other in others)
@@ -63,7 +70,7 @@ def main() -> None:
                 )
 
 
-def _stepper(model: Any, rows: int, context: int, draft: int) -> Callable[[], None]:
+def _stepper(model: Any, rows: int, context: int, draft: int, *, cudnn: bool) -> Callable[[], None]:
     """A function that gives every row one more token, after as many tokens as `context` says."""
     runner = Runner(model, RopeRegimes(model))
     staging = runner.stage(context)
@@ -71,11 +78,13 @@ def _stepper(model: Any, rows: int, context: int, draft: int) -> Callable[[], No
         runner.prefill(staging, [7] * (min(start + _CHUNK, context) - start), Regime.SHORT)
     for _ in range(rows):
         runner.batch(Regime.SHORT).insert(staging, bound=context + 1)
-    return lambda: _step(runner, rows, draft)
+    return lambda: _step(runner, rows, draft, cudnn)
 
 
-def _step(runner: Runner, rows: int, draft: int) -> None:
-    runner.step(Regime.SHORT, [[7] * (1 + draft)] * rows, 2**20)
+def _step(runner: Runner, rows: int, draft: int, cudnn: bool) -> None:
+    torch.backends.cuda.enable_cudnn_sdp(cudnn)
+    logits = runner.step(Regime.SHORT, [[7] * (1 + draft)] * rows, 2**20)
+    logits.argmax().item()  # which a GPU has to be waited for
 
 
 def _medians(steppers: list[Callable[[], None]], steps: int, clock: Callable[[], float]) -> list[float]:

@@ -28,7 +28,11 @@ def main() -> None:
     parser.add_argument("--page", type=int, help="positions of a page")
     parser.add_argument("--batch-tokens", type=int)
     options = parser.parse_args()
-    model = AutoModelForCausalLM.from_pretrained(options.model, dtype=getattr(torch, options.dtype)).eval()
+    model = AutoModelForCausalLM.from_pretrained(
+        options.model,
+        dtype=getattr(torch, options.dtype),
+        device_map="auto" if torch.cuda.is_available() else None,
+    ).eval()
     tokenizer = AutoTokenizer.from_pretrained(options.model)
     app = FastAPI()
 

@@ -74,7 +74,7 @@ def expected(model: Any, request: GenerationRequest) -> list[list[int]]:
     """`generate` alone: each sequence up to and with the token that ended it."""
     import torch
 
-    prompt = torch.tensor([request.prompt])
+    prompt = torch.tensor([request.prompt], device=model.device)
     if request.seed is not None:
         torch.manual_seed(request.seed)
     with torch.inference_mode():

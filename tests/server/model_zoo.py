@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from typing import Any
 
@@ -11,6 +12,9 @@ CONTEXT = 192
 ORIGINAL_CONTEXT = 48
 WINDOW = 24
 END = 2
+
+# Where the models run: on a machine that has a GPU, the tests of the engine are true there, too.
+DEVICE = os.environ.get("BERTH_TEST_DEVICE", "cpu")
 
 _COMMON: dict[str, Any] = {
     "vocab_size": VOCABULARY,
@@ -100,7 +104,7 @@ def make_model(name: str, dtype: str = "float32", **changes: Any) -> Any:
     kind, values = ARCHITECTURES[name]
     torch.manual_seed(11)
     config = AutoConfig.for_model(kind, **{**values, **changes})
-    model = AutoModelForCausalLM.from_config(config, dtype=getattr(torch, dtype)).eval()
+    model = AutoModelForCausalLM.from_config(config, dtype=getattr(torch, dtype)).eval().to(DEVICE)
     model.generation_config.eos_token_id = None
     model.generation_config.pad_token_id = None
     model.generation_config.bos_token_id = None
@@ -125,4 +129,4 @@ def make_pipeline(name: str, dtype: str = "float32") -> Any:
 
     words = Tokenizer(models.WordLevel({f"w{token}": token for token in range(VOCABULARY)}, unk_token="w0"))
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=words, model_max_length=CONTEXT)
-    return pipeline("text-generation", model=make_model(name, dtype), tokenizer=tokenizer)
+    return pipeline("text-generation", model=make_model(name, dtype), tokenizer=tokenizer, device=DEVICE)

@@ -31,7 +31,7 @@ from berth_inference.routes.health import livez
 from berth_inference.service import Service
 from berth_inference.settings import Settings
 from server.engine_requests import answered, expected
-from server.model_zoo import make_model, make_pipeline
+from server.model_zoo import DEVICE, make_model, make_pipeline
 
 PROMPT = tuple(range(10, 20))
 FAILURES: dict[str, tuple[Exception, ErrorKind]] = {
@@ -325,7 +325,8 @@ async def test_logprobs_are_those_of_the_bare_model(
     scores = [score for event in got for score in event.logprobs or ()]
     likeliest = [top for event in got for top in event.top_logprobs or ()]
     with torch.inference_mode():
-        logits = make_model("llama")(torch.tensor([[*prompt, *answer]])).logits[0].log_softmax(-1)
+        logits = make_model("llama")(torch.tensor([[*prompt, *answer]], device=DEVICE)).logits[0]
+        logits = logits.log_softmax(-1).cpu()
     assert len(answer) == len(scores) == len(likeliest) == 6
     for position, token in enumerate(answer):
         here = logits[len(prompt) - 1 + position]
@@ -348,7 +349,7 @@ async def test_penalties_and_biases_change_each_choice_as_documented(sampling: S
     tokens: list[int] = []
     for _ in range(15):
         with torch.no_grad():
-            scores = model(torch.tensor([[*PROMPT, *tokens]])).logits[0, -1]
+            scores = model(torch.tensor([[*PROMPT, *tokens]], device=DEVICE)).logits[0, -1].cpu()
         for token in set(tokens):
             scores[token] -= sampling.presence_penalty + sampling.frequency_penalty * tokens.count(token)
         for token, bias in sampling.logit_bias:

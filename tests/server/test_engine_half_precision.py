@@ -47,5 +47,5 @@ async def test_a_first_different_token_is_a_near_tie(architecture: str) -> None:
 
 def _assert_near_tie(model: torch.nn.Module, ids: list[int], chosen: int) -> None:
     with torch.inference_mode():
-        logits = model(torch.tensor([ids])).logits[0, -1].float()
+        logits = model(torch.tensor([ids], device=model.device)).logits[0, -1].float()
     assert float(logits.max() - logits[chosen]) <= _ROUNDING * float(logits.abs().max())

@@ -59,7 +59,7 @@ def why_not_fusible(model: Any) -> str | None:
     names = {f"{type(layer).__module__}.{type(layer).__qualname__}" for layer in layers}
     if len(names) != 1 or not names <= FAMILIES.keys():
         return f"its layers are of no known kind: {', '.join(sorted(names)) or 'none found'}"
-    if model.device.type != "cpu":
+    if model.device.type not in ("cpu", "cuda"):
         return f"it is on {model.device.type}"
     if model.training:
         return "it is in training mode"
@@ -156,7 +156,8 @@ class _Body:
         count, columns = input_ids.shape[1], attention_mask.shape[1]
         mask = attention_mask[:, None, None, :]
         if count > 1:
-            mask = mask & torch.ones(count, columns, dtype=torch.bool).tril(columns - count)
+            whole = torch.ones(count, columns, dtype=torch.bool, device=mask.device)
+            mask = mask & whole.tril(columns - count)
         elif bool(attention_mask.all()):
             mask = None
         positions = body.rotary_emb(states, position_ids)
