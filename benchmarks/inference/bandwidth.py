@@ -9,19 +9,20 @@ import torch
 
 # Far more than any cache holds.
 _BYTES = 2**30
-_TRIES = 5
+# Neighbours take from memory for moments. What is compared with this goes on for many of them.
+_SECONDS = 3.0
 
 
 def read_bandwidth() -> float:
-    """Bytes a second: the best of a sum, and of a packed matrix times one vector, over a gibibyte each.
+    """Bytes a second over some seconds: the better of a sum, and of packed matrices times one vector.
 
     Which of the two is faster depends on the processor, and a floor has to be the best that is known. Where there is
     a GPU it is its memory's, of a sum.
     """
     if torch.cuda.is_available():
-        return _BYTES / _shortest(_sum("cuda"))
+        return _sustained(_sum("cuda"))
     reads = [_sum("cpu"), _packed_product(torch.float32), _packed_product(torch.bfloat16)]
-    return max(_BYTES / _shortest(read) for read in reads if read is not None)
+    return max(_sustained(read) for read in reads if read is not None)
 
 
 def _sum(device: str) -> Callable[[], object]:
@@ -47,10 +48,10 @@ def _packed_product(dtype: torch.dtype) -> Callable[[], object] | None:
 
 
 @torch.inference_mode()
-def _shortest(read: Callable[[], object]) -> float:
-    best = float("inf")
-    for _ in range(_TRIES):
-        began = time.perf_counter()
+def _sustained(read: Callable[[], object]) -> float:
+    read()
+    reads, began = 0, time.perf_counter()
+    while time.perf_counter() - began < _SECONDS:
         read()
-        best = min(best, time.perf_counter() - began)
-    return best
+        reads += 1
+    return reads * _BYTES / (time.perf_counter() - began)

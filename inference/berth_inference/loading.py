@@ -75,8 +75,8 @@ def _load_pipeline(folder: Path, settings: Settings) -> Any:
             LoadFailure.NO_GPU,
         )
     on_gpu = on_gpu and settings.device != "cpu"
-    # cuDNN's attention makes a plan for each new length of keys, and decoding has one at every step: 48 instead of 13 ms
-    # a step of 22 layers on an H100 (benchmarks.inference.forward).
+    # cuDNN's attention makes a plan for each new length of keys, and decoding has one at every step: 48 instead of
+    # 13 ms a step of 22 layers on an H100 (benchmarks.inference.forward).
     torch.backends.cuda.enable_cudnn_sdp(False)
     # Everything is on disk by now, and nothing that a model brings along is ever executed.
     source: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
