@@ -78,6 +78,13 @@ KINDS = {
             _whole_body,
             streams=False,
         ),
+        Kind(
+            "berth-undrafted",
+            "the same without drafts from the text so far",
+            _COMPLETIONS,
+            _whole_body,
+            streams=False,
+        ),
         Kind("pipeline", "a pipeline behind thread-pool endpoints", "/chat", _chat_body, streams=False),
         Kind("continuous", "transformers' continuous batching", "/chat", _chat_body, streams=False),
         Kind("serve", "transformers serve --continuous-batching", _COMPLETIONS, _serve_body),
@@ -114,8 +121,9 @@ def why_skipped(name: str, weights: Weights) -> str | None:
 def start(name: str, weights: Weights) -> ServerProcess:
     """A server of this kind; it is not ready yet."""
     folder, dtype = str(weights.folder), weights.dtype
-    if name in ("berth", "berth-whole"):
-        return berth(folder, "--dtype", dtype, "--max-queued", "256")
+    if name.startswith("berth"):
+        drafts = ("--lookup-tokens", "0") if name == "berth-undrafted" else ()
+        return berth(folder, "--dtype", dtype, "--max-queued", "256", *drafts)
     if name == "serve":
         command = [sys.executable, "-m", "transformers.cli.transformers", "serve", folder, "--dtype", dtype]
         command += ["--host", "127.0.0.1", "--continuous-batching"]

@@ -23,8 +23,9 @@ FOLLOW_UP: list[Any] = [
 
 
 @pytest.fixture(scope="module")
-def sdk(tiny_chat: TinyChat) -> openai.OpenAI:
-    return openai.OpenAI(base_url=f"{tiny_chat.url}/v1", api_key="none", max_retries=0)
+def sdk(tiny_chat: TinyChat) -> Iterator[openai.OpenAI]:
+    with openai.OpenAI(base_url=f"{tiny_chat.url}/v1", api_key="none", max_retries=0) as client:
+        yield client
 
 
 class TestOpenAI:

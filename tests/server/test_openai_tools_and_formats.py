@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +30,9 @@ BOTH = f"Let me see. {CALL}{CALL.replace('Oslo', 'Rome')}"
 
 
 @pytest.fixture(scope="module")
-def sdk(tiny_chat: TinyChat) -> openai.OpenAI:
-    return openai.OpenAI(base_url=f"{tiny_chat.url}/v1", api_key="none", max_retries=0)
+def sdk(tiny_chat: TinyChat) -> Iterator[openai.OpenAI]:
+    with openai.OpenAI(base_url=f"{tiny_chat.url}/v1", api_key="none", max_retries=0) as client:
+        yield client
 
 
 def _with_tools(folder: Path, says: str) -> StubEngine:

@@ -56,10 +56,10 @@ class Runner:
         return logits[:, 0]
 
     def step(self, regime: Regime, tokens: Sequence[Sequence[int]], bound: int) -> torch.Tensor:
-        """The next token of each row, and guesses of those after it, as many for each: (rows, count).
+        """The next token of each row, and drafts of those after it, as many for each: (rows, count).
 
         Returns the logits after every one, (rows, count, vocabulary), float32. The rows have advanced by one
-        token; for each guess that was right, whoever finds that out lets them advance once more. A forward that
+        token; for each drafted one that was right, whoever finds that out lets them advance once more. A forward that
         raises leaves the rows as they were, so it can be repeated with fewer.
         """
         rows, count = self._batches[regime], len(tokens[0])
