@@ -22,6 +22,7 @@ PATIENCE_SECONDS = 30.0
 NOWHERE = "http://127.0.0.1:9"
 """An endpoint at which nobody answers: the discard port."""
 
+BERTH = ("-m", "berth_operator.cli")
 FORWARDING = """#!{python}
 import pathlib, sys, time
 pathlib.Path({seen!r}).write_text(" ".join(sys.argv[1:]))
@@ -34,18 +35,35 @@ sys.exit("error: unable to forward port because pod is not running. Current stat
 """
 
 
+INTERRUPTED_BEFORE_IT_WAITS = """
+import ctypes, functools, os, readline, signal
+from berth_operator.cli import chat
+
+# readline calls the hook between the prompt and the wait. Without Python code in it, no handler runs within it.
+readline.set_pre_input_hook(functools.partial(ctypes.CDLL(None).kill, os.getpid(), signal.SIGINT))
+try:
+    chat._typed()
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+
+
 class Terminal:
-    """A program at a terminal of its own."""
+    """Python with these arguments, at a terminal of its own."""
 
     def __init__(self, *arguments: str, path: str) -> None:
         ours, its = pty.openpty()
         self._fd = ours
         self.shown = ""
-        command = [sys.executable, "-m", "berth_operator.cli", *arguments]
         # A terminal without abilities shows the words alone.
         environment = {**os.environ, "PATH": path, "TERM": "dumb"}
         self.process = subprocess.Popen(
-            command, stdin=its, stdout=its, stderr=its, env=environment, start_new_session=True
+            [sys.executable, *arguments],
+            stdin=its,
+            stdout=its,
+            stderr=its,
+            env=environment,
+            start_new_session=True,
         )
         os.close(its)
 
@@ -94,7 +112,7 @@ async def test_a_conversation_at_a_terminal_goes_on_until_ctrl_d(
 ) -> None:
     async with server(openai=True) as (address, asked):
         await report(cluster, name, ready=True, message="", endpoint=address)
-        with terminal("chat", name, *options) as chat:
+        with terminal(*BERTH, "chat", name, *options) as chat:
             await chat.shows("> ")
             chat.type("Hi\n")
             await chat.shows("> Hi\r\nHello there.\r\n> ")
@@ -108,11 +126,17 @@ async def test_a_conversation_at_a_terminal_goes_on_until_ctrl_d(
 async def test_ctrl_c_at_the_prompt_ends_at_once(cluster: Cluster, name: str, options: list[str]) -> None:
     async with server(openai=True) as (address, _):
         await report(cluster, name, ready=True, message="", endpoint=address)
-        with terminal("chat", name, *options) as chat:
+        with terminal(*BERTH, "chat", name, *options) as chat:
             await chat.shows("> ")
             chat.process.send_signal(signal.SIGINT)
             assert await chat.ends() == 130
             assert "Traceback" not in chat.shown
+
+
+async def test_ctrl_c_between_the_prompt_and_the_wait_for_keys_is_not_held_back() -> None:
+    with terminal("-c", INTERRUPTED_BEFORE_IT_WAITS) as chat:
+        await chat.shows("interrupted")
+        assert await chat.ends() == 0
 
 
 async def test_where_the_endpoint_cannot_be_reached_kubectl_forwards_a_port(
@@ -122,7 +146,7 @@ async def test_where_the_endpoint_cannot_be_reached_kubectl_forwards_a_port(
         await report(cluster, name, ready=True, message="", endpoint=NOWHERE)
         seen = tmp_path / "seen"
         path = kubectl(tmp_path, FORWARDING, seen=str(seen), port=address.rpartition(":")[2])
-        with terminal("chat", name, "-m", "Hi", *options, path=path) as chat:
+        with terminal(*BERTH, "chat", name, "-m", "Hi", *options, path=path) as chat:
             await chat.shows("Hello there.\r\n")
             assert await chat.ends() == 0
     asked_for = seen.read_text()
@@ -134,7 +158,7 @@ async def test_a_port_that_cannot_be_forwarded_is_told_in_kubectl_s_words(
     cluster: Cluster, name: str, options: list[str], tmp_path: Path
 ) -> None:
     await report(cluster, name, ready=True, message="", endpoint=NOWHERE)
-    with terminal("chat", name, "-m", "Hi", *options, path=kubectl(tmp_path, FAILING)) as chat:
+    with terminal(*BERTH, "chat", name, "-m", "Hi", *options, path=kubectl(tmp_path, FAILING)) as chat:
         await chat.shows("kubectl port-forward: error: unable to forward port because pod is not running")
         assert await chat.ends() == 1
     assert "Traceback" not in chat.shown

@@ -28,6 +28,8 @@ FORWARD_SECONDS = 15.0
 ANSWER_SECONDS = 600.0
 """A long answer of a large model on a processor."""
 
+WAKE_SECONDS = 0.1
+"""How long a Ctrl-C may be held back at the prompt: nobody notices."""
 
 KEY_VARIABLE = "BERTH_API_KEY"
 """Where the API key is read from: arguments are seen by every user of a machine."""
@@ -114,9 +116,14 @@ def _typed() -> str:
     """
     # asyncio, too, would hold Ctrl-C back until the line is there.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    # A signal that comes after the prompt is shown, and before the wait for keys begins, is seen when the wait ends:
+    # the next signal ends it.
+    signal.signal(signal.SIGALRM, lambda *_: None)
+    signal.setitimer(signal.ITIMER_REAL, WAKE_SECONDS, WAKE_SECONDS)
     try:
         return input("> ")
     finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGINT, before)
 
 
