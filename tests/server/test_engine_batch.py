@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import threading
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -25,13 +24,13 @@ from berth_inference.engine import (
 )
 from berth_inference.engine.batch import intake
 from berth_inference.engine.batch.choice import choice
-from berth_inference.engine.batch.engine import BatchEngine, BatchSettings
 from berth_inference.errors import BerthError, ErrorKind
 from berth_inference.routes.health import livez
 from berth_inference.service import Service
 from berth_inference.settings import Settings
 from server.engine_requests import answered, expected
-from server.model_zoo import DEVICE, make_model, make_pipeline
+from server.model_zoo import DEVICE, make_model
+from server.running_engine import running
 
 PROMPT = tuple(range(10, 20))
 FAILURES: dict[str, tuple[Exception, ErrorKind]] = {
@@ -42,19 +41,6 @@ FAILURES: dict[str, tuple[Exception, ErrorKind]] = {
 
 def request(tokens: int = 20, **changes: Any) -> GenerationRequest:
     return GenerationRequest(**{"prompt": PROMPT, "max_new_tokens": tokens, "pad_token_id": 0, **changes})
-
-
-@asynccontextmanager
-async def running(**changes: Any) -> AsyncIterator[BatchEngine]:
-    settings = BatchSettings(**{"max_queued": 8, "kv_bytes": 16 * 2**20, **changes})
-    engine = BatchEngine(make_pipeline("llama"), names=("zoo",), settings=settings)
-    try:
-        yield engine
-        assert await asyncio.to_thread(engine._idle.wait, 10)
-        assert engine._scheduler.cells == 0
-        assert not engine._batches.busy
-    finally:
-        engine.close()
 
 
 class Gate:

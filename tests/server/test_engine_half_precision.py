@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from berth_inference.engine import GenerationRequest
-from berth_inference.engine.batch.engine import BatchEngine, BatchSettings
 from server.engine_requests import answered, expected
-from server.model_zoo import VOCABULARY, make_model, make_pipeline
+from server.model_zoo import VOCABULARY, make_model
+from server.running_engine import running
 
 pytestmark = pytest.mark.thorough
 
@@ -31,12 +31,8 @@ async def test_a_first_different_token_is_a_near_tie(architecture: str) -> None:
         )
         for _ in range(12)
     ]
-    settings = BatchSettings(max_queued=100, kv_bytes=16 * 2**20)
-    engine = BatchEngine(make_pipeline(architecture, "bfloat16"), names=("zoo",), settings=settings)
-    try:
+    async with running(architecture, "bfloat16") as engine:
         got = await asyncio.gather(*(answered(engine, request) for request in requests))
-    finally:
-        engine.close()
     model = make_model(architecture, "bfloat16")
     for request, (tokens,) in zip(requests, got, strict=True):
         (alone,) = expected(model, request)

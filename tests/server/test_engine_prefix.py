@@ -4,36 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from berth_inference.engine import GenerationRequest, SamplingParams
-from berth_inference.engine.batch.engine import BatchEngine, BatchSettings
+from berth_inference.engine.batch.engine import BatchEngine
 from berth_inference.engine.batch.kv_cache import Staging
 from berth_inference.engine.batch.prefix_index import BLOCK
 from berth_inference.engine.batch.scheduler import Regime
 from berth_inference.errors import BerthError
 from server.engine_requests import answered, answered_in_random_order, expected, random_sampling
-from server.model_zoo import ARCHITECTURES, ORIGINAL_CONTEXT, VOCABULARY, make_model, make_pipeline
+from server.model_zoo import ARCHITECTURES, ORIGINAL_CONTEXT, VOCABULARY, make_model
+from server.running_engine import running
 
 pytestmark = pytest.mark.thorough
 
 REQUESTS_PER_MODEL = 12
 SYSTEM = tuple(range(3, 3 + 2 * BLOCK))
-
-
-@asynccontextmanager
-async def running(architecture: str = "llama", **changes: Any) -> AsyncIterator[BatchEngine]:
-    settings = BatchSettings(**{"max_queued": 1000, "kv_bytes": 16 * 2**20, **changes})
-    engine = BatchEngine(make_pipeline(architecture), names=("zoo",), settings=settings)
-    try:
-        yield engine
-    finally:
-        engine.close()
 
 
 def request(*prompt: int, tokens: int = 8, **changes: Any) -> GenerationRequest:

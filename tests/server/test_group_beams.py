@@ -14,7 +14,6 @@ import pytest
 import torch
 
 from berth_inference.engine import GenerationRequest, SamplingParams, TokenEvent
-from berth_inference.engine.batch.engine import BatchEngine, BatchSettings
 from berth_inference.engine.group_beams import search_in_groups
 from berth_inference.engine.observer import Cancelled, StepObserver, StopStrings
 from berth_inference.engine.pipeline import PipelineEngine
@@ -22,6 +21,7 @@ from berth_inference.engine.stream import EventStream
 from server.engine_requests import answered, expected
 from server.group_beam_reference import group_beam_search, random_group_request
 from server.model_zoo import ARCHITECTURES, END, make_model, make_pipeline, pin
+from server.running_engine import running
 
 pytestmark = pytest.mark.thorough
 
@@ -95,12 +95,8 @@ async def test_it_finds_what_the_plain_algorithm_finds(
 async def test_random_requests_equal_the_plain_algorithm(architecture: str) -> None:
     source = random.Random(architecture)
     requests = [random_group_request(source) for _ in range(REQUESTS_PER_MODEL)]
-    settings = BatchSettings(max_queued=100, kv_bytes=64 * 2**20)
-    engine = BatchEngine(make_pipeline(architecture), names=("zoo",), settings=settings)
-    try:
+    async with running(architecture, kv_bytes=64 * 2**20) as engine:
         got = [await answered(engine, request) for request in requests]
-    finally:
-        engine.close()
     plain = [group_beam_search(make_model(architecture), request) for request in requests]
     wrong = [index for index in range(len(requests)) if got[index] != plain[index]]
     assert not wrong, [(requests[index], got[index], plain[index]) for index in wrong]

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import random
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -13,13 +10,13 @@ import pytest
 import torch
 
 from berth_inference.engine import GenerationRequest, SamplingParams
-from berth_inference.engine.batch.engine import BatchEngine, BatchSettings
+from berth_inference.engine.batch.engine import BatchEngine
 from berth_inference.engine.batch.prompt_lookup import PromptLookup, draft
 from server.engine_requests import answered, expected, random_sampling
-from server.model_zoo import ARCHITECTURES, ORIGINAL_CONTEXT, VOCABULARY, make_model, make_pipeline
+from server.model_zoo import ARCHITECTURES, ORIGINAL_CONTEXT, VOCABULARY, make_model
+from server.running_engine import running
 
 REQUESTS_PER_MODEL = 12
-LOOKUP = 4
 DRAFTS: dict[str, tuple[list[int], int, list[int]]] = {
     "what followed the newest three": ([1, 2, 3, 4, 5, 6, 7, 1, 2, 3], 4, [4, 5, 6, 7]),
     "no more than asked for": ([1, 2, 3, 4, 5, 6, 7, 1, 2, 3], 2, [4, 5]),
@@ -56,21 +53,6 @@ def test_wrong_drafts_are_followed_by_longer_and_longer_pauses_until_one_is_righ
         pauses.append(pause())
         lookup.learn(accepted)
     assert pauses == [0, 1, 2, 4, 8, 16, 16, 0, 1]
-
-
-@asynccontextmanager
-async def running(architecture: str = "llama", **changes: Any) -> AsyncIterator[BatchEngine]:
-    settings = BatchSettings(
-        **{"max_queued": 8, "kv_bytes": 16 * 2**20, "lookup_tokens": LOOKUP, "prefix_share": 0.0, **changes}
-    )
-    engine = BatchEngine(make_pipeline(architecture), names=("zoo",), settings=settings)
-    try:
-        yield engine
-        assert await asyncio.to_thread(engine._idle.wait, 10)
-        assert engine._scheduler.cells == 0
-        assert not engine._batches.busy
-    finally:
-        engine.close()
 
 
 def repetitive(tokens: int = 40, **changes: Any) -> GenerationRequest:
