@@ -5,11 +5,16 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import httpx2
 import pytest
 
 from berth_inference.engine.batch.spinning import Crowd, Manner, Spinning, ThreadTime, thread_times
+from server.conftest import ServerFactory, wait_until_ready
 
 # (seconds that threads ran, seconds that they waited for cores)
 _FREE = (0.5, 0.01)
@@ -105,6 +110,20 @@ def test_a_crowd_is_gathered_when_threads_wait_for_cores(
     assert threads.look() == ["gather"]
 
 
+def test_a_change_is_logged_once_with_its_cause(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    threads = _Threads(tmp_path, monkeypatch)
+    for ran, waited in (_FREE, _CROWDED, _CROWDED, (2.0, 0.0), _FREE):
+        threads.pass_time(0.3, ran, waited)
+        threads.look()
+    assert caplog.messages == [
+        "threads sleep between operators: 50 % of their time they waited for a core",
+        "threads spin between operators: 0 % of their time they waited for a core",
+    ]
+
+
 def test_looks_come_now_and_then(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     threads = _Threads(tmp_path, monkeypatch)
     threads.pass_time(0.1, 0.0, 0.1)
@@ -169,3 +188,38 @@ def test_no_thread_of_torch_spins_while_there_is_a_crowd() -> None:
     alone, crowded, alone_again, crowded_again = map(float, done.stdout.split())
     assert min(alone, alone_again) > 0.05
     assert max(crowded, crowded_again) < 0.05
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="torch brings libgomp on Linux only")
+@pytest.mark.skipif(
+    os.cpu_count() == 1, reason="on one processor torch has one thread, which waits for no other"
+)
+def test_a_server_whose_neighbours_want_the_cores_lets_its_threads_sleep_and_answers_the_same(
+    start_server: ServerFactory, patient_folder: Path
+) -> None:
+    # Long answers: whoever wants a core for moments only is given it at once.
+    arguments = {"do_sample": False, "min_new_tokens": 100, "max_new_tokens": 100}
+    question = {"prompt": "Hello", "generate_kwargs": arguments}
+    cpu = ("--dtype", "float32", "--device", "cpu")
+    server = start_server("--model", str(patient_folder), *cpu, OMP_NUM_THREADS="2")
+    with httpx2.Client(base_url=server.url, timeout=60) as http:
+        wait_until_ready(http)
+        before = http.post("/chat", json=question).raise_for_status().json()
+        with neighbours(os.cpu_count() or 1):
+            deadline = time.monotonic() + 60
+            while "threads sleep between operators" not in server.log:
+                assert time.monotonic() < deadline, server.log
+                http.post("/chat", json=question).raise_for_status()
+            assert http.post("/chat", json=question).json() == before
+
+
+@contextmanager
+def neighbours(count: int) -> Iterator[None]:
+    """Processes that want a core all the time."""
+    running = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(count)]
+    try:
+        yield
+    finally:
+        for process in running:
+            process.kill()
+            process.wait()

@@ -8,6 +8,7 @@ that they wait for. Which is better depends on the neighbours, and these come an
 from __future__ import annotations
 
 import ctypes
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -18,6 +19,8 @@ from typing import Any
 import torch
 
 from berth_inference.processor import MOST_IDLE_THREADS, idle_threads
+
+_log = logging.getLogger(__name__)
 
 _TASKS = Path("/proc/self/task")
 _MAPS = Path("/proc/self/maps")
@@ -97,7 +100,14 @@ class Spinning:
         if ran + waited < _ENOUGH_SECONDS:
             return
         self._times = times
+        before = self._manner.spinning
         self._manner.observe(ran, waited)
+        if self._manner.spinning is not before:
+            _log.info(
+                "threads %s between operators: %.0f %% of their time they waited for a core",
+                "spin" if self._manner.spinning else "sleep",
+                100 * waited / (ran + waited),
+            )
         if self._manner.spinning:
             self._crowd.dismiss()
         else:
