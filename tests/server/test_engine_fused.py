@@ -128,6 +128,24 @@ def test_a_step_does_not_enter_the_librarys_body(monkeypatch: pytest.MonkeyPatch
     assert widths == [20, 26, 25, 26]  # the prompt, and all that is longer than the window of 24
 
 
+def test_of_a_prompt_the_last_layer_goes_on_with_the_newest_token_alone() -> None:
+    model = fused(make_model("llama"))
+    widths: list[list[int]] = [[] for _ in model.model.layers]
+    for layer, seen in zip(model.model.layers, widths, strict=True):
+        layer.down.register_forward_pre_hook(lambda _, given, seen=seen: seen.append(given[0].shape[1]))
+    runner = Runner(model, RopeRegimes(model))
+    with torch.inference_mode():
+        staging = runner.stage(40)
+        for part in (20, 19, 1):
+            runner.prefill(staging, [5] * part, Regime.SHORT)
+        runner.batch(Regime.SHORT).insert(staging, bound=CONTEXT)
+        runner.step(Regime.SHORT, [[5, 6, 7]], CONTEXT)
+        model(torch.tensor([[5] * 20]))
+    *others, last = widths
+    assert all(seen == [20, 19, 1, 3, 20] for seen in others)
+    assert last == [1, 1, 1, 3, 20]
+
+
 def test_weights_are_held_once() -> None:
     model = make_model("llama")
     replaced = [weakref.ref(layer.weight) for layer in model.modules() if type(layer) is torch.nn.Linear]

@@ -72,11 +72,13 @@ FAMILIES = {
 class FusedLayer(torch.nn.Module):
     """Takes the place of a decoder layer of `family`, whose weights it shares.
 
-    `attend` is the attention function of transformers, which reads some attributes of its caller.
+    `attend` is the attention function of transformers, which reads some attributes of its caller. Of the tokens of a
+    prompt, the `last` layer computes keys and values for all, and the rest for the newest one.
     """
 
-    def __init__(self, layer: Any, family: Family, attend: Any) -> None:
+    def __init__(self, layer: Any, family: Family, attend: Any, *, last: bool) -> None:
         super().__init__()
+        self._last = last
         attention, mlp = layer.self_attn, layer.mlp
         self.layer_idx = attention.layer_idx
         self.num_key_value_groups = attention.num_key_value_groups
@@ -115,7 +117,10 @@ class FusedLayer(torch.nn.Module):
         past_key_values: Any = None,
         **_: Any,
     ) -> torch.Tensor:
-        """(rows, tokens, hidden) to the same. `position_embeddings` are those that `rotations` makes."""
+        """(rows, tokens, hidden) to the same, or to (rows, 1, hidden).
+
+        `position_embeddings` are those that `rotations` makes.
+        """
         rows, tokens, _hidden = hidden_states.shape
         heads, turned = self._heads, self._heads + self._kv_heads
         parts = self.qkv(self.before_attention(hidden_states)).view(rows, tokens, -1, self._size)
@@ -124,6 +129,9 @@ class FusedLayer(torch.nn.Module):
         values = parts[:, :, turned:].transpose(1, 2)
         if past_key_values is not None:
             keys, values = past_key_values.update(keys, values, self.layer_idx)
+            if self._last and getattr(past_key_values, "newest_only", False):
+                hidden_states, queries, tokens = hidden_states[:, -1:], queries[:, :, -1:], 1
+                attention_mask = None if attention_mask is None else attention_mask[..., -1:, :]
         attended: torch.Tensor = self._attend(self, queries, keys, values, attention_mask, **self._options)[0]
         attended = self.output(attended.reshape(rows, tokens, heads * self._size))
         if self.after_attention is not None:

@@ -107,7 +107,10 @@ def _replace(model: Any) -> Callable[[], None]:
     attend = ALL_ATTENTION_FUNCTIONS.get_interface(
         model.config._attn_implementation, sys.modules[module.__module__].eager_attention_forward
     )
-    body.layers = torch.nn.ModuleList([FusedLayer(layer, family, attend) for layer in body.layers])
+    last = body.layers[-1]
+    body.layers = torch.nn.ModuleList(
+        [FusedLayer(layer, family, attend, last=layer is last) for layer in body.layers]
+    )
     hook = body.rotary_emb.register_forward_hook(rotations)
     if model.config._attn_implementation == "sdpa":
         body.forward = _Body(body)

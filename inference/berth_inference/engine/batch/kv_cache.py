@@ -61,10 +61,11 @@ class _GrowingLayer(CacheLayerMixin):  # type: ignore[misc, unused-ignore]  # tr
 
 
 class BatchCache(Cache):  # type: ignore[misc, unused-ignore]
-    """The layers of a `Staging` or of `Rows`."""
+    """The layers of a `Staging` or of `Rows`. `newest_only`: only what comes after the newest token is wanted."""
 
-    def __init__(self, owner: Staging | Rows, layers: int) -> None:
+    def __init__(self, owner: Staging | Rows, layers: int, *, newest_only: bool) -> None:
         super().__init__(layers=[_GrowingLayer(owner) for _ in range(layers)])
+        self.newest_only = newest_only
 
 
 class Staging:
@@ -73,7 +74,7 @@ class Staging:
     def __init__(self, layers: int, length: int) -> None:
         self.columns = 0
         self.capacity = (1, length)
-        self.cache = BatchCache(self, layers)
+        self.cache = BatchCache(self, layers, newest_only=True)
 
     def copy(self, start: int, stop: int) -> list[KeysAndValues]:
         """The columns `start` to `stop` of every layer."""
@@ -111,7 +112,7 @@ class Rows:
         self.lengths: list[int] = []
         self.columns = 0
         self.capacity = (0, 0)
-        self.cache = BatchCache(self, layers)
+        self.cache = BatchCache(self, layers, newest_only=False)
         self._mask = torch.zeros(0, 0, dtype=torch.bool)
 
     def mask(self, count: int = 1) -> torch.Tensor:
