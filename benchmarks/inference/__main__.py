@@ -38,13 +38,16 @@ class Comparison:
         self._limit = limit
         self._running: dict[str, ServerProcess] = {}
 
-    async def measure(self, workload: Workload, name: str) -> Row:
-        """One workload on one server. Raises `WrongAnswer`, in a group, where it is not served."""
+    async def measure(self, workload: Workload, name: str, repeat: int) -> Row:
+        """One workload on one server. Raises `WrongAnswer`, in a group, where it is not served.
+
+        Each repeat has prompts of its own, the same for every server: some servers know a prompt again.
+        """
         kind = KINDS[name]
         server = await self._resumed(name)
         server.forget_peak()
         async with HealthProbe(server.url) as probe:
-            timing = await run(server.url, kind, workload, self._limit)
+            timing = await run(server.url, kind, workload, self._limit, seed=repeat)
         found = row(
             *(workload.name, name, timing),
             streams=kind.streams,
@@ -80,11 +83,11 @@ async def _measure(options: argparse.Namespace, weights: Weights) -> tuple[list[
     comparison = Comparison(weights, options.limit)
     try:
         for name in options.only:
-            for _ in range(options.repeats):
+            for repeat in range(options.repeats):
                 if name == SINGLE:
                     bandwidths.append(read_bandwidth())
                 for server in options.servers:
-                    found = await comparison.measure(workloads()[name], server)
+                    found = await comparison.measure(workloads()[name], server, repeat)
                     rows.append(found)
                     print(json.dumps(asdict(found)), flush=True)
     except* WrongAnswer as wrong:

@@ -53,9 +53,9 @@ class WrongAnswer(Exception):
     """A server has answered something else than was asked for."""
 
 
-async def run(url: str, kind: Kind, workload: Workload, limit: float) -> Timing:
-    """One workload on one server, for `limit` seconds at most."""
-    source = random.Random(workload.name)
+async def run(url: str, kind: Kind, workload: Workload, limit: float, *, seed: int = 0) -> Timing:
+    """One workload on one server, for `limit` seconds at most. The same `seed` gives the same prompts."""
+    source = random.Random(f"{workload.name} {seed}")
     answers = [Answer(ask) for ask in workload.asks]
     others = [Answer(ask) for ask in workload.others]
     # A connection for each request, and no server may close one that is about to be used again.
