@@ -132,14 +132,16 @@ def test_looks_come_now_and_then(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert threads.look() == ["gather"]
 
 
-def test_what_little_an_idle_server_does_is_judged_when_there_is_more(
+def test_what_little_an_idle_server_does_is_not_judged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     threads = _Threads(tmp_path, monkeypatch)
-    threads.pass_time(60, 0.01, 0.02)
+    threads.pass_time(3, 0.1, 0.2)
     assert threads.look() == []
-    threads.pass_time(60, 0.5, 0.0)
+    threads.pass_time(0.3, 0.5, 0.0)
     assert threads.look() == ["dismiss"]
+    threads.pass_time(60, 20, 20)  # one forward of a large model
+    assert threads.look() == ["gather"]
 
 
 def test_threads_sleep_where_the_system_does_not_say_how_long_they_waited(

@@ -26,8 +26,9 @@ _TASKS = Path("/proc/self/task")
 _MAPS = Path("/proc/self/maps")
 # Seconds between two looks, each of which reads a small file for every thread: 0.2 ms for 25.
 _LOOK_SECONDS = 0.25
-# Less than this says nothing: a few unlucky moments of a server that has hardly anything to do.
-_ENOUGH_SECONDS = 0.1
+# Of one core, that the threads ran or waited. The thread that owns the model does either all the time while there is
+# something to do; of an idle server, a few moments in which a health check was late would say that it is crowded.
+_BUSY = 0.5
 # Share of the time in which threads could have run that they had no core. Measured on 2 cores: up to 0.04 with
 # nobody else; beside one process that wants a core all the time, 0.4 to 0.5 spinning and 0.3 asleep.
 _CROWDED = 0.2
@@ -90,16 +91,16 @@ class Spinning:
 
     def look(self) -> None:
         """To be called now and then, by one thread at a time, while there is something to do."""
-        now = self._clock()
-        if self._crowd is None or not self._times or now - self._looked < _LOOK_SECONDS:
+        seconds = self._clock() - self._looked
+        if self._crowd is None or not self._times or seconds < _LOOK_SECONDS:
             return
-        self._looked, times = now, thread_times(self._tasks)
-        common = times.keys() & self._times.keys()
-        ran = sum(times[task].ran - self._times[task].ran for task in common) / 1e9
-        waited = sum(times[task].waited - self._times[task].waited for task in common) / 1e9
-        if ran + waited < _ENOUGH_SECONDS:
+        earlier, times = self._times, thread_times(self._tasks)
+        self._looked, self._times = self._looked + seconds, times
+        common = times.keys() & earlier.keys()
+        ran = sum(times[task].ran - earlier[task].ran for task in common) / 1e9
+        waited = sum(times[task].waited - earlier[task].waited for task in common) / 1e9
+        if ran + waited < _BUSY * seconds:
             return
-        self._times = times
         before = self._manner.spinning
         self._manner.observe(ran, waited)
         if self._manner.spinning is not before:
