@@ -61,8 +61,8 @@ def as_nobody() -> list[str]:
 def build(name: str, root: Path) -> ImageTree:
     """Run the build stage of an image's Dockerfile below `root`, with this Python in the place of the base's.
 
-    torch is not installed a second time, for it takes gigabytes: it is linked to from this environment, with what it
-    needs of its own. Indexes are those that pip is set up with.
+    torch and transformers are not installed a second time, for that takes gigabytes and minutes: they are linked to,
+    from this environment, with what torch needs of its own. Indexes are those that pip is set up with.
     """
     dockerfile = parse(REPOSITORY / f"Dockerfile.{name}")
     stage = dockerfile.stages[0]
@@ -80,7 +80,7 @@ def build(name: str, root: Path) -> ImageTree:
         if step.name == "COPY":
             copy(step.value, source)
         elif step.name == "RUN" and "VARIANT" in step.value:
-            link_torch(root / "opt" / "berth")
+            link_large(root / "opt" / "berth")
         elif step.name == "RUN":
             script = placed(step.value, root)
             subprocess.run(["/bin/sh", "-c", script], cwd=source, env=environment, check=True, timeout=600)
@@ -109,18 +109,18 @@ def copy(value: str, source: Path) -> None:
             shutil.copy(origin, source / target)
 
 
-def link_torch(environment: Path) -> None:
+def link_large(environment: Path) -> None:
     [packages] = environment.glob("lib/python*/site-packages")
-    for distribution in of_torch():
+    for distribution in large():
         for file in distribution.files or []:
             top = file.parts[0]
             if top not in {"..", "bin"} and not (packages / top).exists():
                 (packages / top).symlink_to(distribution.locate_file(top))
 
 
-def of_torch() -> Iterator[metadata.Distribution]:
-    """torch, and the libraries of CUDA that its build for GPUs needs."""
+def large() -> Iterator[metadata.Distribution]:
+    """torch, with the libraries of CUDA that its build for GPUs needs, and transformers."""
     for distribution in metadata.distributions():
         name = distribution.metadata["Name"].lower()
-        if name in {"torch", "triton"} or name.startswith(("nvidia-", "cuda-")):
+        if name in {"torch", "transformers", "triton"} or name.startswith(("nvidia-", "cuda-")):
             yield distribution
