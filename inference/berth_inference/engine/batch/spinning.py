@@ -91,11 +91,12 @@ class Spinning:
 
     def look(self) -> None:
         """To be called now and then, by one thread at a time, while there is something to do."""
-        seconds = self._clock() - self._looked
+        now = self._clock()
+        seconds = now - self._looked
         if self._crowd is None or not self._times or seconds < _LOOK_SECONDS:
             return
         earlier, times = self._times, thread_times(self._tasks)
-        self._looked, self._times = self._looked + seconds, times
+        self._looked, self._times = now, times
         common = times.keys() & earlier.keys()
         ran = sum(times[task].ran - earlier[task].ran for task in common) / 1e9
         waited = sum(times[task].waited - earlier[task].waited for task in common) / 1e9
