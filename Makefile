@@ -11,7 +11,9 @@ PIP_ARGS ?=
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-install: .venv/installed ## Install Berth and its tools into .venv
+KERNELS := inference/berth_inference/kernels
+
+install: .venv/installed $(KERNELS)/libberth.so ## Install Berth and its tools into .venv
 
 .venv/installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Berth needs Python 3.11 or newer: make PYTHON=python3.11 ...")'
@@ -25,6 +27,9 @@ install: .venv/installed ## Install Berth and its tools into .venv
 	$(PYTHON) -m venv $(AUDIT)
 	$(AUDIT)/bin/python -m pip install --quiet --disable-pip-version-check --no-compile $(PIP_ARGS) -c constraints.txt cyclonedx-bom pip-audit
 	@touch $@
+
+$(KERNELS)/libberth.so: $(wildcard $(KERNELS)/*.[ch]) $(KERNELS)/compile.py .venv/installed
+	$(BIN)/python $(KERNELS)/compile.py
 
 demo: install ## Apply a Workspace on an embedded control plane and ask its model a question
 	@$(BIN)/berth demo
@@ -66,5 +71,5 @@ lock: install ## Write constraints.txt anew from what .venv holds
 	@{ sed -n '/^#/p' constraints.txt; for bin in $(BIN) $(AUDIT)/bin; do $$bin/python -m pip freeze --all --exclude pip --exclude-editable; done | LC_ALL=C sort -fu -t= -k1,1 | grep -v ' @ ' | sed 's/+cpu$$//'; } > constraints.new
 	@mv constraints.new constraints.txt
 
-clean: ## Remove .venv and caches
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+clean: ## Remove .venv, caches and what was compiled
+	rm -rf $(KERNELS)/libberth.so .venv .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

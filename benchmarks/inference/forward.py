@@ -23,7 +23,7 @@ import torch
 
 from benchmarks.inference.model import SHAPES, make
 from berth_inference.engine.batch.fusion import fuse
-from berth_inference.engine.batch.packed_linear import pack
+from berth_inference.engine.batch.packing import pack
 from berth_inference.engine.batch.rope import RopeRegimes
 from berth_inference.engine.batch.runner import Runner
 from berth_inference.engine.batch.scheduler import Regime

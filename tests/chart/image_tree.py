@@ -104,7 +104,7 @@ def copy(value: str, source: Path) -> None:
     for path in paths:
         origin = REPOSITORY / path
         if origin.is_dir():
-            shutil.copytree(origin, source / target, ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copytree(origin, source / target, ignore=shutil.ignore_patterns("__pycache__", "*.so"))
         else:
             shutil.copy(origin, source / target)
 

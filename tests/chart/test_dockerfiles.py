@@ -56,7 +56,7 @@ def test_it_is_built_in_one_stage_and_run_from_another_that_installs_nothing(doc
         assert not re.search(r"\b(pip|apt|apt-get|curl|wget|gcc|make)\b", run.value)
 
 
-def test_no_stage_installs_a_compiler_or_any_other_system_package(dockerfile: Dockerfile) -> None:
+def test_no_stage_installs_a_system_package(dockerfile: Dockerfile) -> None:
     for run in runs(dockerfile):
         assert not re.search(r"\b(apt|apt-get|apk|dnf|yum)\b", run)
 
@@ -109,11 +109,15 @@ def test_every_install_takes_exact_versions(dockerfile: Dockerfile) -> None:
         assert pinned or "--no-deps /wheels/" in install, install
 
 
-def test_what_is_installed_by_name_has_an_exact_version(dockerfile: Dockerfile) -> None:
+def test_what_is_installed_by_name_has_an_exact_version(name: str, dockerfile: Dockerfile) -> None:
     constraints = (REPOSITORY / "constraints.txt").read_text()
-    named = [name for run in runs(dockerfile) for name in re.findall(r"-c constraints.txt ([a-z]\S+)", run)]
-    assert named == ["hatchling"]
-    assert all(f"\n{name}==" in constraints for name in named)
+    [named] = [
+        words.split()
+        for run in runs(dockerfile)
+        for words in re.findall(r"-c constraints.txt ([a-z].+)", run)
+    ]
+    assert named == ["hatchling", *(["ziglang"] if name == "inference" else [])]
+    assert all(f"\n{one}==" in constraints for one in named)
 
 
 def test_dependencies_come_as_wheels_so_that_no_foreign_build_script_runs(dockerfile: Dockerfile) -> None:

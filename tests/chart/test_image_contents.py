@@ -81,13 +81,15 @@ def test_the_operator_s_image_holds_exact_versions_and_nothing_it_does_not_need(
         "fastapi",
         "numpy",
     }
+    assert not list(operator.root.rglob("opt/berth/**/berth_inference"))
 
 
 def test_the_server_s_image_holds_exact_versions_and_nothing_it_does_not_need(server: ImageTree) -> None:
     packages = held(server)
     assert {"berth", "torch", "transformers"} <= packages
-    assert not packages & {"pip", "hatchling", "pytest", "kopf", "kubernetes", "aiohttp"}
+    assert not packages & {"pip", "hatchling", "ziglang", "pytest", "kopf", "kubernetes", "aiohttp"}
     assert list(server.root.rglob("berth_inference/models/tiny-chat/model.safetensors"))
+    assert list(server.root.rglob("berth_inference/kernels/libberth.so"))
 
 
 def test_the_operator_s_image_takes_less_than_200_mb_beyond_the_base(operator: ImageTree) -> None:

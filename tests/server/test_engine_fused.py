@@ -16,7 +16,8 @@ from berth_inference.engine.batch.engine import BatchEngine, BatchSettings
 from berth_inference.engine.batch.fused_layer import FusedLayer
 from berth_inference.engine.batch.fusion import fuse
 from berth_inference.engine.batch.joined_linear import JoinedLinear
-from berth_inference.engine.batch.packed_linear import PackedLinear, pack
+from berth_inference.engine.batch.packed_linear import PackedLinear
+from berth_inference.engine.batch.packing import pack
 from berth_inference.engine.batch.rope import RopeRegimes
 from berth_inference.engine.batch.runner import Runner
 from berth_inference.engine.batch.scheduler import Regime

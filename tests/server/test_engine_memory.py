@@ -11,7 +11,8 @@ import torch
 from berth_inference.engine.batch import memory, packed_linear
 from berth_inference.engine.batch.cgroup import left_by_limits
 from berth_inference.engine.batch.memory import budget_cells, free_bytes, key_value_bytes
-from berth_inference.engine.batch.packed_linear import PackedLinear, pack
+from berth_inference.engine.batch.packed_linear import PackedLinear
+from berth_inference.engine.batch.packing import pack
 from berth_inference.engine.out_of_memory import is_out_of_memory
 from server.model_zoo import make_model
 

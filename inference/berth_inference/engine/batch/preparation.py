@@ -8,7 +8,7 @@ from typing import Any
 from berth_inference.engine.batch.forward_lock import ForwardLock
 from berth_inference.engine.batch.fusion import fuse
 from berth_inference.engine.batch.lanes import LaneRule
-from berth_inference.engine.batch.packed_linear import pack
+from berth_inference.engine.batch.packing import pack
 from berth_inference.engine.batch.rope import RopeRegimes
 from berth_inference.engine.batch.self_test import why_not_batchable
 from berth_inference.engine.batch.spinning import Spinning

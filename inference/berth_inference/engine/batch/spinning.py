@@ -18,12 +18,12 @@ from typing import Any
 
 import torch
 
+from berth_inference.kernels import libgomp
 from berth_inference.processor import MOST_IDLE_THREADS, idle_threads
 
 _log = logging.getLogger(__name__)
 
 _TASKS = Path("/proc/self/task")
-_MAPS = Path("/proc/self/maps")
 # Seconds between two looks, each of which reads a small file for every thread: 0.2 ms for 25.
 _LOOK_SECONDS = 0.25
 # Of one core, that the threads ran or waited. The thread that owns the model does either all the time while there is
@@ -138,8 +138,8 @@ class Crowd:
     while it runs. Threads of a team stay until the thread ends that has called for them.
     """
 
-    def __init__(self, libgomp: ctypes.CDLL, size: int) -> None:
-        self._libgomp, self._size = libgomp, size
+    def __init__(self, runtime: ctypes.CDLL, size: int) -> None:
+        self._runtime, self._size = runtime, size
         self._caller: threading.Thread | None = None
         self._there, self._dismissed = threading.Event(), threading.Event()
 
@@ -147,13 +147,11 @@ class Crowd:
     def of_libgomp(cls) -> Crowd | None:
         """As many threads as it takes. None without libgomp, for one thread of torch, or where it takes too many."""
         threads = torch.get_num_threads()
-        try:
-            path = next(line.split()[-1] for line in _MAPS.read_text().splitlines() if "libgomp" in line)
-            libgomp = ctypes.CDLL(path)
-            size = idle_threads(libgomp.omp_get_num_procs(), threads)
-        except (OSError, StopIteration, AttributeError):
+        runtime = libgomp.loaded()
+        if runtime is None or threads == 1:
             return None
-        return None if threads == 1 or size > MOST_IDLE_THREADS else cls(libgomp, size)
+        size = idle_threads(runtime.omp_get_num_procs(), threads)
+        return None if size > MOST_IDLE_THREADS else cls(runtime, size)
 
     def gather(self) -> None:
         """Be there on return, if not already."""
@@ -175,7 +173,7 @@ class Crowd:
         # Any function that ignores its argument serves as what the team has to do.
         try:
             nothing = ctypes.cast(ctypes.CDLL(None).getpid, ctypes.c_void_p)
-            self._libgomp.GOMP_parallel(nothing, None, self._size, 0)
+            self._runtime.GOMP_parallel(nothing, None, self._size, 0)
         finally:  # a forward waits for it
             self._there.set()
         self._dismissed.wait()

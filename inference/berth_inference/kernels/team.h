@@ -1,0 +1,15 @@
+// A team of threads that compute one thing together, of a runtime that torch brings.
+
+#ifndef BERTH_TEAM_H
+#define BERTH_TEAM_H
+
+// What every function of a vector needs: only a processor that has these may call one.
+#define WIDE __attribute__((target("avx2,fma,avx512f,avx512bw,avx512dq,avx512vl")))
+#define INLINE WIDE static inline __attribute__((always_inline))
+
+struct team {
+  int (*thread)(void), (*threads)(void);
+  void (*barrier)(void);
+};
+
+#endif
