@@ -36,9 +36,9 @@ class Library:
         """One that takes a pointer to its job, and that every thread of a team calls."""
         return ctypes.cast(getattr(self._library, name), ctypes.c_void_p)
 
-    def run(self, function: ctypes.c_void_p, job: ctypes.Structure) -> None:
-        """Returns when the whole team has."""
-        self._in_parallel(function, ctypes.addressof(job), torch.get_num_threads(), 0)
+    def run(self, function: ctypes.c_void_p, job: ctypes.Structure, alone: bool = False) -> None:
+        """Returns when the whole team has, which is this thread if `alone`, else as many as torch's."""
+        self._in_parallel(function, ctypes.addressof(job), 1 if alone else torch.get_num_threads(), 0)
 
 
 @functools.cache

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import threading
 
 import torch
 
 from berth_inference.kernels.library import TEAM_FIELDS, load
 
 # PANEL in products.c.
-_MOST_SPREAD = 384
+_MOST_SPREAD = 192
 # Columns in a block, and numbers of a column that lie side by side.
 _COLUMNS, _PAIR = 16, 2
 
@@ -46,12 +47,26 @@ def product(states: torch.Tensor, weights: torch.Tensor, bias: torch.Tensor | No
     rows, inputs = states.shape
     outputs = weights.shape[0] * _COLUMNS
     result = torch.empty(rows, outputs, dtype=torch.bfloat16)
-    spread = torch.empty(min(rows, _MOST_SPREAD) * inputs)
-    tensors = (weights, bias, states, spread, result)
+    tensors = (weights, bias, states, _spread(min(rows, _MOST_SPREAD) * inputs), result)
     pointers = (None if tensor is None else tensor.data_ptr() for tensor in tensors)
     library = load()
     library.run(_function(), _Job(*library.team, *pointers, rows, inputs, outputs))
     return result
+
+
+class _Room(threading.local):
+    """Kept, because memory that is new to a process is slow to write to."""
+
+    spread = torch.empty(0)
+
+
+_room = _Room()
+
+
+def _spread(numbers: int) -> torch.Tensor:
+    if _room.spread.numel() < numbers:
+        _room.spread = torch.empty(numbers)
+    return _room.spread
 
 
 @functools.cache

@@ -96,10 +96,10 @@ class FusedLayer(torch.nn.Module):
         self.gate_up = _joined(mlp, family.gate_up)
         self.down = mlp.down_proj
         self.activation = getattr(mlp, family.activation)
-        self.before_attention = _norm(getattr(layer, family.before_attention))
-        self.after_attention = _optional_norm(layer, family.after_attention)
-        self.before_mlp = _norm(getattr(layer, family.before_mlp))
-        self.after_mlp = _optional_norm(layer, family.after_mlp)
+        self.before_attention = self._norm(getattr(layer, family.before_attention))
+        self.after_attention = self._optional_norm(layer, family.after_attention)
+        self.before_mlp = self._norm(getattr(layer, family.before_mlp))
+        self.after_mlp = self._optional_norm(layer, family.after_mlp)
         self._head_epsilon = 0.0
         self._head_scales: torch.Tensor | None = None
         if family.head_norms:
@@ -132,29 +132,54 @@ class FusedLayer(torch.nn.Module):
             if self._last and getattr(past_key_values, "newest_only", False):
                 hidden_states, queries, tokens = hidden_states[:, -1:], queries[:, :, -1:], 1
                 attention_mask = None if attention_mask is None else attention_mask[..., -1:, :]
-        attended: torch.Tensor = self._attend(self, queries, keys, values, attention_mask, **self._options)[0]
+        attended = self._attended(queries, keys, values, attention_mask)
         attended = self.output(attended.reshape(rows, tokens, heads * self._size))
         if self.after_attention is not None:
             attended = self.after_attention(attended)
         between = hidden_states + attended
-        gate, up = self.gate_up(self.before_mlp(between)).chunk(2, dim=-1)
-        computed: torch.Tensor = self.down(self.activation(gate) * up)
+        computed: torch.Tensor = self.down(self._gated(self.gate_up(self.before_mlp(between))))
         if self.after_mlp is not None:
             computed = self.after_mlp(computed)
-        return between + computed
+        result: torch.Tensor = between + computed
+        return result
 
     def _rotated(self, states: torch.Tensor, rotations: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
-        """Queries and keys, (rows, tokens, heads, size), turned by their positions."""
+        """Queries and keys, (rows, tokens, heads, size), turned by their positions, where they are or elsewhere."""
         if self._head_scales is not None:
             states = torch.nn.functional.rms_norm(states, (self._size,), eps=self._head_epsilon)
             states = states * self._head_scales
-        cosines, sines = rotations
+        return self._turned(states, *rotations)
+
+    def _turned(self, states: torch.Tensor, cosines: torch.Tensor, sines: torch.Tensor) -> torch.Tensor:
         turned = cosines.shape[-1]
         if turned == self._size:
             return _turned(states, cosines, sines)
         # Some models rotate the first numbers of each head only.
         first, rest = states[..., :turned], states[..., turned:]
         return torch.cat([_turned(first, cosines, sines), rest], dim=-1)
+
+    def _attended(
+        self, queries: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, mask: torch.Tensor | None
+    ) -> torch.Tensor:
+        """(rows, tokens, heads, size)."""
+        attended: torch.Tensor = self._attend(self, queries, keys, values, mask, **self._options)[0]
+        return attended
+
+    def _gated(self, states: torch.Tensor) -> torch.Tensor:
+        """(..., 2 x inner size) to (..., inner size)."""
+        gate, up = states.chunk(2, dim=-1)
+        gated: torch.Tensor = self.activation(gate) * up
+        return gated
+
+    def _norm(self, norm: Any) -> torch.nn.Module:
+        """A faster equal; Gemma's norm, which scales differently, as it is."""
+        if hasattr(norm, "variance_epsilon"):
+            return _RmsNorm(norm)
+        kept: torch.nn.Module = norm
+        return kept
+
+    def _optional_norm(self, layer: Any, name: str | None) -> torch.nn.Module | None:
+        return None if name is None else self._norm(getattr(layer, name))
 
 
 def _turned(states: torch.Tensor, cosines: torch.Tensor, sines: torch.Tensor) -> torch.Tensor:
@@ -178,18 +203,6 @@ def _joined(parent: Any, names: tuple[str, ...]) -> torch.nn.Module:
     parts = tuple(getattr(parent, name) for name in names)
     single: torch.nn.Module = parts[0]
     return single if len(parts) == 1 else JoinedLinear(parts)
-
-
-def _optional_norm(layer: Any, name: str | None) -> torch.nn.Module | None:
-    return None if name is None else _norm(getattr(layer, name))
-
-
-def _norm(norm: Any) -> torch.nn.Module:
-    """A faster equal; Gemma's norm, which scales differently, as it is."""
-    if hasattr(norm, "variance_epsilon"):
-        return _RmsNorm(norm)
-    kept: torch.nn.Module = norm
-    return kept
 
 
 class _RmsNorm(torch.nn.Module):

@@ -13,6 +13,8 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from berth_inference.engine.batch.fused_layer import FAMILIES, Family, FusedLayer, rotations
 from berth_inference.engine.batch.kv_cache import BatchCache
+from berth_inference.engine.batch.native_layer import NativeLayer
+from berth_inference.engine.batch.native_linear import native_pays
 from berth_inference.engine.batch.rope import RopeRegimes
 from berth_inference.engine.batch.self_test import trial_logits
 
@@ -35,10 +37,28 @@ def fuse(model: Any, rope: RopeRegimes) -> str | None:
     reason = why_not_fusible(model)
     if reason is not None:
         return reason
-    body = model.model
     before = trial_logits(model, rope)
+    kinds = [NativeLayer, FusedLayer] if _native(model) else [FusedLayer]
+    for kind in kinds:
+        reason = _try(model, rope, kind, before)
+        if reason is None:
+            return None
+        if kind is not kinds[-1]:
+            _log.warning("layers in C are not used: %s", reason)
+    return reason
+
+
+def _native(model: Any) -> bool:
+    """Whether C of Berth's own computes for it, and is worth it here."""
+    suits = model.dtype is torch.bfloat16 and model.config._attn_implementation == "sdpa"
+    return suits and model.device.type == "cpu" and native_pays()
+
+
+def _try(model: Any, rope: RopeRegimes, kind: type[FusedLayer], before: list[torch.Tensor]) -> str | None:
+    """Put layers of a kind in; None, or why they have been taken out again."""
+    body = model.model
     originals = body.layers
-    undo = _replace(model)
+    undo = _replace(model, kind)
     try:
         difference = max(_difference(*pair) for pair in zip(before, trial_logits(model, rope), strict=True))
     except Exception as error:
@@ -99,7 +119,7 @@ def _oddity(layer: Any, family: Family, dtype: torch.dtype) -> str | None:
     return f"{odd[0]} is not {dtype}" if odd else None
 
 
-def _replace(model: Any) -> Callable[[], None]:
+def _replace(model: Any, kind: type[FusedLayer]) -> Callable[[], None]:
     """Put fused layers in; returns what takes back all but the layers."""
     body = model.model
     module = type(body.layers[0])
@@ -109,7 +129,7 @@ def _replace(model: Any) -> Callable[[], None]:
     )
     last = body.layers[-1]
     body.layers = torch.nn.ModuleList(
-        [FusedLayer(layer, family, attend, last=layer is last) for layer in body.layers]
+        [kind(layer, family, attend, last=layer is last) for layer in body.layers]
     )
     hook = body.rotary_emb.register_forward_hook(rotations)
     if model.config._attn_implementation == "sdpa":
