@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from berth_inference.engine.batch import fused_layer
+from berth_inference.engine.batch import fused_layer, fusion
 from berth_inference.engine.batch.engine import BatchEngine, BatchSettings
 from berth_inference.engine.batch.fused_layer import FusedLayer
 from berth_inference.engine.batch.fusion import fuse
@@ -24,6 +24,13 @@ from berth_inference.engine.batch.scheduler import Regime
 from server.model_zoo import ARCHITECTURES, CONTEXT, VOCABULARY, make_model, make_pipeline
 
 pytestmark = pytest.mark.thorough
+
+
+@pytest.fixture(autouse=True)
+def _of_torchs_operators(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those that are in C round less, and are tested elsewhere."""
+    monkeypatch.setattr(fusion, "native_pays", lambda: False)
+
 
 NOT_FUSED = {"gpt-neox", "falcon", "falcon-alibi", "bloom"}
 # Configurations that make a difference to a layer beside those of the zoo.
