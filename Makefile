@@ -47,6 +47,7 @@ test: install ## Run every test that takes no minutes
 lint: install ## Style, types, import contracts, Dockerfiles and workflows
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
+	@$(BIN)/clang-format --dry-run -Werror $(KERNELS)/*.[ch]
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
 	@$(BIN)/hadolint Dockerfile.*
@@ -57,6 +58,7 @@ check: lint ## What CI runs: lint, then every test that this machine can run
 
 format: install ## Format the code and fix what ruff can
 	@$(BIN)/ruff format .
+	@$(BIN)/clang-format -i $(KERNELS)/*.[ch]
 	@$(BIN)/ruff check --fix .
 
 generate: install ## Write the generated files anew (the CRD, the docs' tables)

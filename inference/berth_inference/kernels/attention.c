@@ -1,9 +1,9 @@
-// Attention on a CPU, in bfloat16 with float32 scores, weights and sums: of every query over the columns of keys and values
-// that its mask leaves, all heads of a group over the same ones.
+// Attention on a CPU, in bfloat16 with float32 scores, weights and sums: of every query over the columns of keys and
+// values that its mask leaves, all heads of a group over the same ones.
 //
-// Both of its products are tiles: keys and values are laid out as these read weights, CHUNK columns at a time, for up to
-// MOST_QUERIES queries. Largest scores and sums of weights are kept from one chunk to the next, and what has been summed up
-// is scaled anew where a larger score comes.
+// Both of its products are tiles: keys and values are laid out as these read weights, CHUNK columns at a time, for up
+// to MOST_QUERIES queries. Largest scores and sums of weights are kept from one chunk to the next, and what has been
+// summed up is scaled anew where a larger score comes.
 
 #ifdef __x86_64__
 
@@ -23,8 +23,8 @@
 struct attention {
   struct team team;
   const uint16_t *queries, *keys, *values;
-  const uint8_t *mask;  // none: every query attends to all columns, or, if causal, to those up to its own
-  uint16_t *result;     // [rows][tokens][heads][size]
+  const uint8_t* mask;  // none: every query attends to all columns, or, if causal, to those up to its own
+  uint16_t* result;     // [rows][tokens][heads][size]
   int64_t rows, heads, groups, tokens, columns, size, causal;
   // Numbers from one to the next. Those of a head lie side by side.
   int64_t query_row, query_head, query_token;
@@ -37,30 +37,30 @@ struct attention {
 // The columns that a query attends to: all from `first` to before `last` that the mask has, if there are gaps.
 struct reach {
   int64_t first, last;
-  const uint8_t *gaps;
+  const uint8_t* gaps;
 };
 
-#define TILE(rows, blocks) \
-  case CASE_OF(rows, blocks): \
+#define TILE(rows, blocks)                                                   \
+  case CASE_OF(rows, blocks):                                                \
     tile(weights, block, ahead, states, sums, depth, rows, blocks, rows, 1); \
     break;
-WIDE static void scores_of(int rows, int blocks, const uint16_t *weights, int64_t block, const uint16_t *ahead,
-                           const float *states, __m512 *sums, int64_t depth) {
+WIDE static void scores_of(int rows, int blocks, const uint16_t* weights, int64_t block, const uint16_t* ahead,
+                           const float* states, __m512* sums, int64_t depth) {
   switch (CASE_OF(rows, blocks)) { ALL_TILES }
 }
 #undef TILE
-#define TILE(rows, blocks) \
-  case CASE_OF(rows, blocks): \
+#define TILE(rows, blocks)                                                     \
+  case CASE_OF(rows, blocks):                                                  \
     tile(weights, block, ahead, states, sums, depth, rows, blocks, 1, SCORES); \
     break;
-WIDE static void add_values(int rows, int blocks, const uint16_t *weights, int64_t block, const uint16_t *ahead,
-                            const float *states, __m512 *sums, int64_t depth) {
+WIDE static void add_values(int rows, int blocks, const uint16_t* weights, int64_t block, const uint16_t* ahead,
+                            const float* states, __m512* sums, int64_t depth) {
   switch (CASE_OF(rows, blocks)) { ALL_TILES }
 }
 
-WIDE static struct reach reach_of(const struct attention *job, int64_t row, int64_t token) {
+WIDE static struct reach reach_of(const struct attention* job, int64_t row, int64_t token) {
   if (!job->mask) return (struct reach){0, job->causal ? token + 1 : job->columns, 0};
-  const uint8_t *mask = job->mask + row * job->mask_row + token * job->mask_token;
+  const uint8_t* mask = job->mask + row * job->mask_row + token * job->mask_token;
   struct reach reach = {job->columns, 0, 0};
   int64_t count = 0;
   for (int64_t c = 0; c < job->columns; c += 64) {
@@ -77,7 +77,7 @@ WIDE static struct reach reach_of(const struct attention *job, int64_t row, int6
 }
 
 // 16 columns of keys, as [size / 2][16][2]: a square of 16 pairs after the other, turned over.
-INLINE void lay_out_keys(const uint16_t *keys, int64_t stride, int64_t columns, int64_t size, uint16_t *to) {
+INLINE void lay_out_keys(const uint16_t* keys, int64_t stride, int64_t columns, int64_t size, uint16_t* to) {
   for (int64_t first = 0; first < size; first += 32, to += 512) {
     const __mmask16 pairs = size - first < 32 ? ((__mmask16)1 << (size - first) / 2) - 1 : (__mmask16)~0;
     __m512i a[16], b[16];
@@ -85,7 +85,8 @@ INLINE void lay_out_keys(const uint16_t *keys, int64_t stride, int64_t columns, 
     for (int c = 0; c < 16; c++)
       a[c] = _mm512_maskz_loadu_epi32(pairs, keys + (c < columns ? c : columns - 1) * stride + first);
 #pragma GCC unroll 8
-    for (int i = 0; i < 16; i += 2) b[i] = _mm512_unpacklo_epi32(a[i], a[i + 1]), b[i + 1] = _mm512_unpackhi_epi32(a[i], a[i + 1]);
+    for (int i = 0; i < 16; i += 2)
+      b[i] = _mm512_unpacklo_epi32(a[i], a[i + 1]), b[i + 1] = _mm512_unpackhi_epi32(a[i], a[i + 1]);
 #pragma GCC unroll 4
     for (int i = 0; i < 16; i += 4) {
       a[i] = _mm512_unpacklo_epi64(b[i], b[i + 2]), a[i + 1] = _mm512_unpackhi_epi64(b[i], b[i + 2]);
@@ -93,11 +94,14 @@ INLINE void lay_out_keys(const uint16_t *keys, int64_t stride, int64_t columns, 
     }
 #pragma GCC unroll 4
     for (int i = 0; i < 4; i++) {
-      const __m512i even_low = _mm512_shuffle_i32x4(a[i], a[4 + i], 0x88), odd_low = _mm512_shuffle_i32x4(a[i], a[4 + i], 0xdd);
+      const __m512i even_low = _mm512_shuffle_i32x4(a[i], a[4 + i], 0x88),
+                    odd_low = _mm512_shuffle_i32x4(a[i], a[4 + i], 0xdd);
       const __m512i even_high = _mm512_shuffle_i32x4(a[8 + i], a[12 + i], 0x88);
       const __m512i odd_high = _mm512_shuffle_i32x4(a[8 + i], a[12 + i], 0xdd);
-      b[i] = _mm512_shuffle_i32x4(even_low, even_high, 0x88), b[8 + i] = _mm512_shuffle_i32x4(even_low, even_high, 0xdd);
-      b[4 + i] = _mm512_shuffle_i32x4(odd_low, odd_high, 0x88), b[12 + i] = _mm512_shuffle_i32x4(odd_low, odd_high, 0xdd);
+      b[i] = _mm512_shuffle_i32x4(even_low, even_high, 0x88),
+      b[8 + i] = _mm512_shuffle_i32x4(even_low, even_high, 0xdd);
+      b[4 + i] = _mm512_shuffle_i32x4(odd_low, odd_high, 0x88),
+            b[12 + i] = _mm512_shuffle_i32x4(odd_low, odd_high, 0xdd);
     }
 #pragma GCC unroll 16
     for (int p = 0; p < 16; p++)
@@ -106,10 +110,10 @@ INLINE void lay_out_keys(const uint16_t *keys, int64_t stride, int64_t columns, 
 }
 
 // Two columns of values, as [size / 16][..][16][2] with CHUNK columns in each block.
-INLINE void lay_out_values(const uint16_t *one, const uint16_t *other, int64_t size, uint16_t *to) {
+INLINE void lay_out_values(const uint16_t* one, const uint16_t* other, int64_t size, uint16_t* to) {
   for (int64_t d = 0; d < size; d += 16, to += CHUNK * 16) {
-    const __m512i low = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)(one + d)));
-    const __m512i high = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)(other + d)));
+    const __m512i low = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i*)(one + d)));
+    const __m512i high = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i*)(other + d)));
     _mm512_storeu_si512(to, _mm512_or_si512(low, _mm512_slli_epi32(high, 16)));
   }
 }
@@ -124,9 +128,9 @@ INLINE __mmask16 reached(struct reach reach, int64_t start) {
   return _mm_test_epi8_mask(bytes, bytes);
 }
 
-// Scores of `columns` columns from `start` become weights, 0 outside of the reach. Returns by what the sums so far are to be
-// multiplied.
-INLINE float weigh(float *scores, int64_t start, int64_t columns, struct reach reach, float *largest, float *total) {
+// Scores of `columns` columns from `start` become weights, 0 outside of the reach. Returns by what the sums so far are
+// to be multiplied.
+INLINE float weigh(float* scores, int64_t start, int64_t columns, struct reach reach, float* largest, float* total) {
   __mmask16 on[CHUNK / 16];
   __m512 most = _mm512_set1_ps(*largest), sum = _mm512_setzero_ps();
   const int all = reach.first <= start && reach.last >= start + columns && !reach.gaps;
@@ -151,105 +155,150 @@ struct part {
   int64_t row, group, start;
 };
 
-INLINE struct part part_of(const struct attention *job, int64_t index) {
+INLINE struct part part_of(const struct attention* job, int64_t index) {
   const int64_t parts = (job->tokens * (job->heads / job->groups) + MOST_QUERIES - 1) / MOST_QUERIES;
   return (struct part){index / parts / job->groups, index / parts % job->groups, index % parts * MOST_QUERIES};
 }
 
-INLINE const uint16_t *keys_at(const struct attention *job, struct part part, int64_t column) {
+INLINE const uint16_t* keys_at(const struct attention* job, struct part part, int64_t column) {
   return job->keys + part.row * job->key_row + part.group * job->key_head + column * job->key_column;
 }
 
-INLINE const uint16_t *values_at(const struct attention *job, struct part part, int64_t column) {
+INLINE const uint16_t* values_at(const struct attention* job, struct part part, int64_t column) {
   return job->values + part.row * job->value_row + part.group * job->value_head + column * job->value_column;
 }
 
-// While a chunk is computed with, the next one is fetched: of `next` after the last.
-WIDE static void attend(const struct attention *job, struct part part, struct part next) {
-  const int64_t row = part.row, group = part.group, start = part.start;
-  const int64_t left = job->tokens * (job->heads / job->groups) - start;
-  const int queries = left < MOST_QUERIES ? (int)left : MOST_QUERIES;
-  const int64_t size = job->size, share = job->heads / job->groups;
-  const int tiles = (queries + MOST_ROWS - 1) / MOST_ROWS, fewer = queries / tiles, larger = queries % tiles;
+// What one thread works with for one part. Queries are in tiles of as even a size as can be: the first `larger` have
+// one more than the others.
+struct work {
   _Alignas(64) uint16_t keys[CHUNK * MOST_SIZE], values[CHUNK * MOST_SIZE];
   _Alignas(64) float scores[MOST_ROWS * SCORES], spread[MOST_QUERIES * MOST_SIZE];
   __m512 sums[MOST_QUERIES * MOST_SIZE / 16];
   struct reach reach[MOST_QUERIES];
   float largest[MOST_QUERIES], total[MOST_QUERIES];
-  int64_t first = job->columns, last = 0;
+  int64_t first, last;  // columns that any of them attends to
+  int queries, tiles, fewer, larger;
+};
 
-  for (int t = 0, q = 0; t < tiles; t++) {
-    const int rows = fewer + (t < larger);
+// Which token and head a query of a part is of.
+struct place {
+  int64_t token, head;
+};
+
+INLINE struct place place_of(const struct attention* job, struct part part, int query) {
+  const int64_t share = job->heads / job->groups, index = part.start + query;
+  return (struct place){index / share, part.group * share + index % share};
+}
+
+WIDE static void begin(const struct attention* job, struct part part, struct work* work) {
+  const int64_t left = job->tokens * (job->heads / job->groups) - part.start, size = job->size;
+  work->queries = left < MOST_QUERIES ? (int)left : MOST_QUERIES;
+  work->tiles = (work->queries + MOST_ROWS - 1) / MOST_ROWS;
+  work->fewer = work->queries / work->tiles, work->larger = work->queries % work->tiles;
+  work->first = job->columns, work->last = 0;
+  for (int t = 0, q = 0; t < work->tiles; t++) {
+    const int rows = work->fewer + (t < work->larger);
     for (int m = 0; m < rows; m++, q++) {
-      const int64_t token = (start + q) / share, head = group * share + (start + q) % share;
-      const uint16_t *query = job->queries + row * job->query_row + head * job->query_head + token * job->query_token;
+      const struct place place = place_of(job, part, q);
+      const uint16_t* query =
+          job->queries + part.row * job->query_row + place.head * job->query_head + place.token * job->query_token;
       for (int64_t k = 0; k < size; k++) {
         const uint32_t bits = (uint32_t)query[k] << 16;
         float number;
         memcpy(&number, &bits, sizeof number);
-        spread[(q - m) * size + k * rows + m] = number * job->scale;
+        work->spread[(q - m) * size + k * rows + m] = number * job->scale;
       }
-      reach[q] = (start + q) % share && q ? reach[q - 1] : reach_of(job, row, token);
-      if (reach[q].first < first) first = reach[q].first;
-      if (reach[q].last > last) last = reach[q].last;
-      largest[q] = -INFINITY, total[q] = 0;
+      // The heads of a token attend to the same columns.
+      const int same = q && place_of(job, part, q - 1).token == place.token;
+      const struct reach reach = work->reach[q] = same ? work->reach[q - 1] : reach_of(job, part.row, place.token);
+      if (reach.first < work->first) work->first = reach.first;
+      if (reach.last > work->last) work->last = reach.last;
+      work->largest[q] = -INFINITY, work->total[q] = 0;
     }
   }
-  for (int64_t s = 0; s < queries * size / 16; s++) sums[s] = _mm512_setzero_ps();
+  for (int64_t s = 0; s < work->queries * size / 16; s++) work->sums[s] = _mm512_setzero_ps();
+}
 
-  for (int64_t c = first; c < last; c += CHUNK) {
-    const int64_t columns = last - c < CHUNK ? last - c : CHUNK, blocks = (columns + 15) / 16;
-    const uint16_t *key = keys_at(job, part, c), *value = values_at(job, part, c);
-    const struct part ahead = c + CHUNK < last ? part : next;
-    const int64_t column = c + CHUNK < last ? c + CHUNK : reach_of(job, next.row, next.start / share).first;
-    const uint16_t *next_key = keys_at(job, ahead, column), *next_value = values_at(job, ahead, column);
-    for (int64_t b = 0; b < blocks; b++)
-      lay_out_keys(key + b * 16 * job->key_column, job->key_column, columns - b * 16, size, keys + b * 16 * size);
-    for (int64_t v = 0; v < blocks * 16; v += 2)
-      lay_out_values(value + (v < columns ? v : columns - 1) * job->value_column,
-                     value + (v + 1 < columns ? v + 1 : columns - 1) * job->value_column, size, values + v * 16);
-    for (int t = 0, q = 0, rows; t < tiles; t++, q += rows) {
-      rows = fewer + (t < larger);
-      int within = 0;
-      for (int m = 0; m < rows; m++) within |= reach[q + m].first < c + columns && reach[q + m].last > c;
-      if (!within) continue;
-      for (int64_t b = 0, some; b < blocks; b += some) {
-        some = widest(rows, blocks - b);
-        __m512 found[MOST_ROWS * 2];
-        for (int s = 0; s < some * rows; s++) found[s] = _mm512_setzero_ps();
-        scores_of(rows, (int)some, keys + b * 16 * size, size * 16, next_key + b * 16 * size, spread + q * size, found, size);
-        for (int j = 0; j < some; j++)
-          for (int m = 0; m < rows; m++) _mm512_store_ps(scores + m * SCORES + (b + j) * 16, found[j * rows + m]);
-      }
-      __m512 *of_tile = sums + q * size / 16;
-      for (int m = 0; m < rows; m++) {
-        const float factor = weigh(scores + m * SCORES, c, blocks * 16, reach[q + m], &largest[q + m], &total[q + m]);
-        if (factor != 1)
-          for (int64_t d = 0; d < size / 16; d++)
-            of_tile[d * rows + m] = _mm512_mul_ps(of_tile[d * rows + m], _mm512_set1_ps(factor));
-      }
-      for (int64_t d = 0, some; d < size / 16; d += some) {
-        some = widest(rows, size / 16 - d);
-        add_values(rows, (int)some, values + d * CHUNK * 16, CHUNK * 16, next_value + d * CHUNK * 16, scores, of_tile + d * rows, blocks * 16);
-      }
-    }
+// Keys and values of `columns` columns from `start`; beyond the last of them it is repeated, and weighs nothing.
+WIDE static void lay_out(const struct attention* job, struct part part, struct work* work, int64_t start,
+                         int64_t columns) {
+  const uint16_t *keys = keys_at(job, part, start), *values = values_at(job, part, start);
+  for (int64_t c = 0; c < columns; c += 16)
+    lay_out_keys(keys + c * job->key_column, job->key_column, columns - c, job->size, work->keys + c * job->size);
+  for (int64_t c = 0; c < (columns + 15) / 16 * 16; c += 2)
+    lay_out_values(values + (c < columns ? c : columns - 1) * job->value_column,
+                   values + (c + 1 < columns ? c + 1 : columns - 1) * job->value_column, job->size,
+                   work->values + c * 16);
+}
+
+// Lets a tile of queries from `q` attend to `blocks` of 16 columns from `start`, which are laid out. As many keys and
+// values are fetched from `next_keys` and `next_values`.
+WIDE static void attend_to(const struct attention* job, struct work* work, int q, int rows, int64_t start,
+                           int64_t blocks, const uint16_t* next_keys, const uint16_t* next_values) {
+  const int64_t size = job->size;
+  for (int64_t b = 0, some; b < blocks; b += some) {
+    some = widest(rows, blocks - b);
+    __m512 found[MOST_ROWS * 2];
+    for (int s = 0; s < some * rows; s++) found[s] = _mm512_setzero_ps();
+    scores_of(rows, (int)some, work->keys + b * 16 * size, size * 16, next_keys + b * 16 * size,
+              work->spread + q * size, found, size);
+    for (int j = 0; j < some; j++)
+      for (int m = 0; m < rows; m++) _mm512_store_ps(work->scores + m * SCORES + (b + j) * 16, found[j * rows + m]);
   }
+  __m512* sums = work->sums + q * size / 16;
+  for (int m = 0; m < rows; m++) {
+    const float factor = weigh(work->scores + m * SCORES, start, blocks * 16, work->reach[q + m], &work->largest[q + m],
+                               &work->total[q + m]);
+    if (factor != 1)
+      for (int64_t d = 0; d < size / 16; d++)
+        sums[d * rows + m] = _mm512_mul_ps(sums[d * rows + m], _mm512_set1_ps(factor));
+  }
+  for (int64_t d = 0, some; d < size / 16; d += some) {
+    some = widest(rows, size / 16 - d);
+    add_values(rows, (int)some, work->values + d * CHUNK * 16, CHUNK * 16, next_values + d * CHUNK * 16, work->scores,
+               sums + d * rows, blocks * 16);
+  }
+}
 
-  for (int t = 0, q = 0; t < tiles; t++) {
-    const int rows = fewer + (t < larger);
-    const __m512 *of_tile = sums + q * size / 16;
+WIDE static void finish(const struct attention* job, struct part part, const struct work* work) {
+  const int64_t size = job->size;
+  for (int t = 0, q = 0; t < work->tiles; t++) {
+    const int rows = work->fewer + (t < work->larger);
+    const __m512* sums = work->sums + q * size / 16;
     for (int m = 0; m < rows; m++, q++) {
-      const int64_t token = (start + q) / share, head = group * share + (start + q) % share;
-      uint16_t *to = job->result + ((row * job->tokens + token) * job->heads + head) * size;
-      // A query that attends to nothing gets zeros.
-      const __m512 share_of_each = _mm512_set1_ps(total[q] > 0 ? 1 / total[q] : total[q]);
-      for (int64_t d = 0; d < size / 16; d++) store(to + d * 16, _mm512_mul_ps(of_tile[d * rows + m], share_of_each));
+      const struct place place = place_of(job, part, q);
+      uint16_t* to = job->result + ((part.row * job->tokens + place.token) * job->heads + place.head) * size;
+      // A query that attends to nothing gets zeros; what is no number stays none.
+      const __m512 each = _mm512_set1_ps(work->total[q] == 0 ? 0 : 1 / work->total[q]);
+      for (int64_t d = 0; d < size / 16; d++) store(to + d * 16, _mm512_mul_ps(sums[d * rows + m], each));
     }
   }
 }
 
+// While a chunk is computed with, the next one is fetched: after the last, of the `next` part.
+WIDE static void attend(const struct attention* job, struct part part, struct part next) {
+  struct work work;
+  begin(job, part, &work);
+  for (int64_t c = work.first; c < work.last; c += CHUNK) {
+    const int64_t columns = work.last - c < CHUNK ? work.last - c : CHUNK;
+    const int more = c + CHUNK < work.last;
+    const struct part ahead = more ? part : next;
+    const int64_t column = more ? c + CHUNK : reach_of(job, next.row, place_of(job, next, 0).token).first;
+    lay_out(job, part, &work, c, columns);
+    for (int t = 0, q = 0, rows; t < work.tiles; t++, q += rows) {
+      rows = work.fewer + (t < work.larger);
+      int within = 0;
+      for (int m = 0; m < rows; m++) within |= work.reach[q + m].first < c + columns && work.reach[q + m].last > c;
+      if (within)
+        attend_to(job, &work, q, rows, c, (columns + 15) / 16, keys_at(job, ahead, column),
+                  values_at(job, ahead, column));
+    }
+  }
+  finish(job, part, &work);
+}
+
 // `size` is a multiple of 16 and at most MOST_SIZE; `heads` one of `groups`.
-WIDE void berth_attention(const struct attention *job) {
+WIDE void berth_attention(const struct attention* job) {
   const int thread = job->team.thread(), threads = job->team.threads();
   const int64_t queries = job->tokens * (job->heads / job->groups);
   const int64_t parts = job->rows * job->groups * ((queries + MOST_QUERIES - 1) / MOST_QUERIES);

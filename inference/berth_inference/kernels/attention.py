@@ -41,9 +41,10 @@ def attention(
     """What `scaled_dot_product_attention` computes, as (rows, tokens, heads, size).
 
     Queries are (rows, heads, tokens, size), keys and values (rows, groups of heads, columns, size), all bfloat16 on the
-    CPU, with the numbers of a head side by side. `mask` is bool, (rows or 1, 1, tokens or 1, columns), True for what a
+    CPU. `mask` is bool, (rows or 1, 1, tokens or 1, columns), True for what a
     query attends to; without one, and if `causal`, it is the columns up to its own. Raises Unavailable.
     """
+    queries, keys, values = (one if one.stride(3) == 1 else one.contiguous() for one in (queries, keys, values))
     rows, heads, tokens, size = queries.shape
     groups, columns = keys.shape[1], keys.shape[2]
     result = torch.empty(rows, tokens, heads, size, dtype=torch.bfloat16)

@@ -9,8 +9,8 @@
 #include "team.h"
 
 // 16 numbers.
-INLINE __m512 load(const uint16_t *from) {
-  const __m512i wide = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)from));
+INLINE __m512 load(const uint16_t* from) {
+  const __m512i wide = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i*)from));
   return _mm512_castsi512_ps(_mm512_slli_epi32(wide, 16));
 }
 
@@ -25,19 +25,20 @@ INLINE __m512 rounded(__m512 values) {
   return _mm512_castsi512_ps(up);
 }
 
-INLINE void store(uint16_t *to, __m512 values) {
+INLINE void store(uint16_t* to, __m512 values) {
   const __m512i bits = _mm512_castps_si512(rounded(values));
-  _mm256_storeu_si256((__m256i *)to, _mm512_cvtepi32_epi16(_mm512_srli_epi32(bits, 16)));
+  _mm256_storeu_si256((__m256i*)to, _mm512_cvtepi32_epi16(_mm512_srli_epi32(bits, 16)));
 }
 
-// e to the power of x <= 0: two to the power of a whole number, by the exponent, and of the rest, by its series, whose next
-// term is below 2e-8.
+// e to the power of x <= 0: two to the power of a whole number, by the exponent, and of the rest, by its series, whose
+// next term is below 2e-8.
 INLINE __m512 exponential(__m512 x) {
   // What is no number has to stay none: the largest of two is the second then.
   const __m512 twos = _mm512_max_ps(_mm512_set1_ps(-200), _mm512_mul_ps(x, _mm512_set1_ps(1.44269504f)));
   const __m512 whole = _mm512_roundscale_ps(twos, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
   const __m512 rest = _mm512_sub_ps(twos, whole);
-  static const float series[] = {1.54035304e-4f, 1.33335581e-3f, 9.61812911e-3f, 5.55041087e-2f, 0.240226507f, 0.693147181f, 1};
+  static const float series[] = {
+      1.54035304e-4f, 1.33335581e-3f, 9.61812911e-3f, 5.55041087e-2f, 0.240226507f, 0.693147181f, 1};
   __m512 power = _mm512_set1_ps(series[0]);
 #pragma GCC unroll 6
   for (int i = 1; i < 7; i++) power = _mm512_fmadd_ps(power, rest, _mm512_set1_ps(series[i]));

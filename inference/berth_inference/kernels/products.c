@@ -9,11 +9,11 @@
 #include "team.h"
 #include "tile.h"
 
-// Numbers from what is read to what is fetched. Less would leave a hole at the end of each block, more made no difference:
-// 256 to 1024 were alike.
+// Numbers from what is read to what is fetched. Less would leave a hole at the end of each block, more made no
+// difference: 256 to 1024 were alike.
 #define AHEAD 512
-// Where there are several tiles of rows, so many numbers of each are read before the next: their weights and states stay
-// in the first and second cache. 128 to 512 were alike.
+// Where there are several tiles of rows, so many numbers of each are read before the next: their weights and states
+// stay in the first and second cache. 128 to 512 were alike.
 #define DEPTH 256
 // Rows whose states are spread at once, for they take twice their memory; weights are read anew for the next. With the
 // blocks of columns whose sums are kept from one DEPTH to the next, all that a thread uses is half a mebibyte.
@@ -25,23 +25,23 @@
 struct product {
   struct team team;
   const uint16_t *weights, *bias, *states;
-  float *spread;  // room for PANEL rows
-  uint16_t *result;
+  float* spread;  // room for PANEL rows
+  uint16_t* result;
   int64_t rows, in, out;
 };
 
-#define TILE(rows, blocks) \
-  case CASE_OF(rows, blocks): \
+#define TILE(rows, blocks)                                                             \
+  case CASE_OF(rows, blocks):                                                          \
     tile(weights, block, weights + AHEAD, states, sums, depth, rows, blocks, rows, 1); \
     break;
 
-WIDE static void tile_of(int rows, int blocks, const uint16_t *weights, int64_t block, const float *states, __m512 *sums,
-                         int64_t depth) {
+WIDE static void tile_of(int rows, int blocks, const uint16_t* weights, int64_t block, const float* states,
+                         __m512* sums, int64_t depth) {
   switch (CASE_OF(rows, blocks)) { ALL_TILES }
 }
 
 // Numbers `first` to `last` of a tile's rows, from [rows][in] to float32 and [in][rows].
-INLINE void spread(const uint16_t *states, float *to, int64_t in, int rows, int64_t first, int64_t last) {
+INLINE void spread(const uint16_t* states, float* to, int64_t in, int rows, int64_t first, int64_t last) {
   for (int m = 0; m < rows; m++)
     for (int64_t k = first; k < last; k++) {
       const uint32_t bits = (uint32_t)states[m * in + k] << 16;
@@ -50,11 +50,13 @@ INLINE void spread(const uint16_t *states, float *to, int64_t in, int rows, int6
 }
 
 // At most PANEL rows, in tiles of as even a size as can be: the first `larger` have one row more than the others.
-WIDE static void panel(const struct product *job, const uint16_t *states, uint16_t *result, int rows, int thread, int threads) {
+WIDE static void panel(const struct product* job, const uint16_t* states, uint16_t* result, int rows, int thread,
+                       int threads) {
   const int64_t in = job->in, out = job->out, block = in * 16;
   const int tiles = (rows + MOST_ROWS - 1) / MOST_ROWS, fewer = rows / tiles, larger = rows % tiles;
   for (int t = 0, r = 0; t < tiles; r += fewer + (t < larger), t++)
-    spread(states + r * in, job->spread + r * in, in, fewer + (t < larger), in * thread / threads, in * (thread + 1) / threads);
+    spread(states + r * in, job->spread + r * in, in, fewer + (t < larger), in * thread / threads,
+           in * (thread + 1) / threads);
   job->team.barrier();
   const int64_t all = out / 16, last = all * (thread + 1) / threads, chunk = tiles > 1 ? DEPTH : in;
   const int most = widest(fewer + (larger > 0), all), together = tiles > FEW_TILES ? MOST_BLOCKS : most;
@@ -67,8 +69,8 @@ WIDE static void panel(const struct product *job, const uint16_t *states, uint16
         blocks = widest(fewer + (larger > 0), wide - j);
         for (int t = 0, r = 0; t < tiles; r += fewer + (t < larger), t++) {
           const int of_tile = fewer + (t < larger);
-          tile_of(of_tile, (int)blocks, job->weights + (i + j) * block + k * 16, block, job->spread + r * in + k * of_tile,
-                  sums + r * wide + j * of_tile, in - k < chunk ? in - k : chunk);
+          tile_of(of_tile, (int)blocks, job->weights + (i + j) * block + k * 16, block,
+                  job->spread + r * in + k * of_tile, sums + r * wide + j * of_tile, in - k < chunk ? in - k : chunk);
         }
       }
     for (int t = 0, r = 0; t < tiles; r += fewer + (t < larger), t++) {
@@ -76,7 +78,8 @@ WIDE static void panel(const struct product *job, const uint16_t *states, uint16
       for (int j = 0; j < wide; j++)
         for (int m = 0; m < of_tile; m++) {
           const __m512 sum = sums[r * wide + j * of_tile + m];
-          store(result + (r + m) * out + (i + j) * 16, job->bias ? _mm512_add_ps(sum, load(job->bias + (i + j) * 16)) : sum);
+          store(result + (r + m) * out + (i + j) * 16,
+                job->bias ? _mm512_add_ps(sum, load(job->bias + (i + j) * 16)) : sum);
         }
     }
   }
@@ -84,11 +87,11 @@ WIDE static void panel(const struct product *job, const uint16_t *states, uint16
 }
 
 // `in` is even, `out` a multiple of 16.
-WIDE void berth_product(const struct product *job) {
+WIDE void berth_product(const struct product* job) {
   const int thread = job->team.thread(), threads = job->team.threads();
   for (int64_t r = 0; r < job->rows; r += PANEL)
-    panel(job, job->states + r * job->in, job->result + r * job->out, (int)(job->rows - r < PANEL ? job->rows - r : PANEL), thread,
-          threads);
+    panel(job, job->states + r * job->in, job->result + r * job->out,
+          (int)(job->rows - r < PANEL ? job->rows - r : PANEL), thread, threads);
 }
 
 #endif

@@ -1,7 +1,7 @@
 // A product of a few rows with a few blocks of 16 columns, the sums in registers: what products are made of.
 //
-// Weights are laid out [out / 16][in / 2][16][2]: a vector of 64 bytes holds two numbers of each of 16 columns. A tile of
-// up to 12 rows reads several blocks of columns at once, so that as many streams come from memory, each fetched
+// Weights are laid out [out / 16][in / 2][16][2]: a vector of 64 bytes holds two numbers of each of 16 columns. A tile
+// of up to 12 rows reads several blocks of columns at once, so that as many streams come from memory, each fetched
 // ahead: with one stream for each thread a processor does not read as fast as its memory can.
 //
 // Every sum is added up in the order of the numbers, by one register: what a row comes to does not depend on how many
@@ -25,17 +25,17 @@ INLINE int widest(int rows, int64_t left) {
   return most;
 }
 
-INLINE __m512 even(const uint16_t *weights) {
+INLINE __m512 even(const uint16_t* weights) {
   return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_loadu_si512(weights), 16));
 }
 
-INLINE __m512 odd(const uint16_t *weights) {
+INLINE __m512 odd(const uint16_t* weights) {
   return _mm512_castsi512_ps(_mm512_and_si512(_mm512_loadu_si512(weights), _mm512_set1_epi32((int)0xffff0000)));
 }
 
-// Adds `depth` numbers of each row and column to sums[blocks][rows]. `weights` and `states` are at the first of them, those
-// of the states a `step` apart, and the rows a `row`. As much as is read of the weights is fetched from `ahead`.
-INLINE void tile(const uint16_t *weights, int64_t block, const uint16_t *ahead, const float *states, __m512 *sums,
+// Adds `depth` numbers of each row and column to sums[blocks][rows]. `weights` and `states` are at the first of them,
+// those of the states a `step` apart, and the rows a `row`. As much as is read of the weights is fetched from `ahead`.
+INLINE void tile(const uint16_t* weights, int64_t block, const uint16_t* ahead, const float* states, __m512* sums,
                  int64_t depth, const int rows, const int blocks, const int step, const int row) {
   __m512 sum[8][MOST_ROWS];
 #pragma GCC unroll 8
@@ -52,7 +52,7 @@ INLINE void tile(const uint16_t *weights, int64_t block, const uint16_t *ahead, 
 #pragma GCC unroll 8
         for (int j = 0; j < blocks; j++) {
           weight[j] = half ? odd(weights + j * block) : even(weights + j * block);
-          if (!half) _mm_prefetch((const char *)(ahead + j * block), _MM_HINT_T0);
+          if (!half) _mm_prefetch((const char*)(ahead + j * block), _MM_HINT_T0);
         }
 #pragma GCC unroll 12
         for (int m = 0; m < rows; m++) {
@@ -66,12 +66,13 @@ INLINE void tile(const uint16_t *weights, int64_t block, const uint16_t *ahead, 
       // Many: each vector of weights is loaded once for all rows, whose numbers the additions load themselves.
 #pragma GCC unroll 8
       for (int j = 0; j < blocks; j++) {
-        _mm_prefetch((const char *)(ahead + j * block), _MM_HINT_T0);
+        _mm_prefetch((const char*)(ahead + j * block), _MM_HINT_T0);
         const __m512 first = even(weights + j * block), second = odd(weights + j * block);
 #pragma GCC unroll 12
         for (int m = 0; m < rows; m++) sum[j][m] = _mm512_fmadd_ps(first, _mm512_set1_ps(states[m * row]), sum[j][m]);
 #pragma GCC unroll 12
-        for (int m = 0; m < rows; m++) sum[j][m] = _mm512_fmadd_ps(second, _mm512_set1_ps(states[step + m * row]), sum[j][m]);
+        for (int m = 0; m < rows; m++)
+          sum[j][m] = _mm512_fmadd_ps(second, _mm512_set1_ps(states[step + m * row]), sum[j][m]);
         __asm__ volatile("" ::: "memory");
       }
     }
@@ -88,7 +89,6 @@ INLINE void tile(const uint16_t *weights, int64_t block, const uint16_t *ahead, 
 #define TO_3(rows) TO_2(rows) TILE(rows, 3)
 #define TO_4(rows) TO_3(rows) TILE(rows, 4)
 #define TO_8(rows) TO_4(rows) TILE(rows, 8)
-#define ALL_TILES \
-  TO_8(1) TO_8(2) TO_4(3) TO_4(4) TO_3(5) TO_3(6) TO_3(7) TO_3(8) TO_2(9) TO_2(10) TO_2(11) TO_2(12)
+#define ALL_TILES TO_8(1) TO_8(2) TO_4(3) TO_4(4) TO_3(5) TO_3(6) TO_3(7) TO_3(8) TO_2(9) TO_2(10) TO_2(11) TO_2(12)
 
 #endif

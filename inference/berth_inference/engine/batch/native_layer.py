@@ -28,15 +28,11 @@ class NativeLayer(FusedLayer):
     def _attended(
         self, queries: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, mask: torch.Tensor | None
     ) -> torch.Tensor:
-        tokens, columns = queries.shape[2], keys.shape[2]
-        causal = mask is None and tokens > 1
-        other = mask is not None and mask.dtype is not torch.bool
-        if (
-            other
-            or not attention.fits(self._size)
-            or "softcap" in self._options
-            or (causal and tokens != columns)
-        ):
+        causal = mask is None and queries.shape[2] > 1 and self.is_causal
+        known = not causal or queries.shape[2] == keys.shape[2]
+        if mask is not None:
+            known = mask.dtype is torch.bool and mask.shape[1] == 1
+        if not known or not attention.fits(self._size):
             return super()._attended(queries, keys, values, mask)
         scale = self._options["scaling"]
         return attention.attention(queries, keys, values, mask, scale=scale, causal=causal)
