@@ -44,7 +44,9 @@ def attention(
     CPU. `mask` is bool, (rows or 1, 1, tokens or 1, columns), True for what a
     query attends to; without one, and if `causal`, it is the columns up to its own. Raises Unavailable.
     """
-    queries, keys, values = (one if one.stride(3) == 1 else one.contiguous() for one in (queries, keys, values))
+    queries, keys, values = (
+        one if one.stride(3) == 1 else one.contiguous() for one in (queries, keys, values)
+    )
     rows, heads, tokens, size = queries.shape
     groups, columns = keys.shape[1], keys.shape[2]
     result = torch.empty(rows, tokens, heads, size, dtype=torch.bfloat16)
