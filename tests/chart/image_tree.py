@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -61,13 +61,14 @@ def as_nobody() -> list[str]:
 def build(name: str, root: Path) -> ImageTree:
     """Run the build stage of an image's Dockerfile below `root`, with this Python in the place of the base's.
 
-    torch and transformers are not installed a second time, for that takes gigabytes and minutes: they are linked to,
-    from this environment, with what torch needs of its own. Indexes are those that pip is set up with.
+    torch, transformers and the compiler are not installed a second time, for that takes gigabytes and minutes: they are
+    linked to, from this environment, with what torch needs of its own. Indexes are those that pip is set up with.
     """
     dockerfile = parse(REPOSITORY / f"Dockerfile.{name}")
     stage = dockerfile.stages[0]
     base, source = root / "base", root / "src"
     subprocess.run([sys.executable, "-m", "venv", base], check=True)
+    link(base, [metadata.distribution("ziglang")])
     arguments = dict(argument.value.partition("=")[::2] for argument in stage.all("ARG"))
     environment = {
         **{key: value for key, value in os.environ.items() if key not in {"PYTHONPATH", "VIRTUAL_ENV"}},
@@ -80,7 +81,7 @@ def build(name: str, root: Path) -> ImageTree:
         if step.name == "COPY":
             copy(step.value, source)
         elif step.name == "RUN" and "VARIANT" in step.value:
-            link_large(root / "opt" / "berth")
+            link(root / "opt" / "berth", large())
         elif step.name == "RUN":
             script = placed(step.value, root)
             subprocess.run(["/bin/sh", "-c", script], cwd=source, env=environment, check=True, timeout=600)
@@ -109,9 +110,9 @@ def copy(value: str, source: Path) -> None:
             shutil.copy(origin, source / target)
 
 
-def link_large(environment: Path) -> None:
+def link(environment: Path, distributions: Iterable[metadata.Distribution]) -> None:
     [packages] = environment.glob("lib/python*/site-packages")
-    for distribution in large():
+    for distribution in distributions:
         for file in distribution.files or []:
             top = file.parts[0]
             if top not in {"..", "bin"} and not (packages / top).exists():
