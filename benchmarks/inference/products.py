@@ -15,6 +15,7 @@ import torch
 from benchmarks.inference.model import SHAPES
 from berth_inference.engine.batch.native_linear import NativeLinear
 from berth_inference.engine.batch.packed_linear import PackedLinear
+from berth_inference.kernels.library import Unavailable, load
 
 
 def main() -> None:
@@ -25,6 +26,10 @@ def main() -> None:
     parser.add_argument("--mebibytes", type=int, default=400, help="more than the processor's caches hold")
     parser.add_argument("--times", type=int, default=7, help="the fastest counts")
     arguments = parser.parse_args()
+    try:
+        load()
+    except Unavailable as reason:
+        parser.error(f"the kernels in C cannot be used here: {reason}")
     print("     in x out    rows   oneDNN ms   GB/s  GFLOP/s     C ms   GB/s  GFLOP/s   C is")
     with torch.inference_mode():
         for size in arguments.size:

@@ -111,6 +111,19 @@ def make_model(name: str, dtype: str = "float32", **changes: Any) -> Any:
     return model
 
 
+def make_varied_model(name: str, dtype: str, **changes: Any) -> Any:
+    """One whose biases and norms are not what they begin as, so that none can be forgotten."""
+    import torch
+
+    model = make_model(name, dtype, **changes)
+    generator = torch.Generator().manual_seed(3)
+    with torch.no_grad():
+        for values in model.parameters():
+            if values.dim() == 1:
+                values += torch.randn(values.shape, generator=generator).to(values.dtype) * 0.3
+    return model
+
+
 def pin(model: Any) -> None:
     """Weights that depend on nothing but their names, so that what a model says can be written down."""
     import torch

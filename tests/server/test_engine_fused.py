@@ -21,7 +21,7 @@ from berth_inference.engine.batch.packing import pack
 from berth_inference.engine.batch.rope import RopeRegimes
 from berth_inference.engine.batch.runner import Runner
 from berth_inference.engine.batch.scheduler import Regime
-from server.model_zoo import ARCHITECTURES, CONTEXT, VOCABULARY, make_model, make_pipeline
+from server.model_zoo import ARCHITECTURES, CONTEXT, VOCABULARY, make_model, make_pipeline, make_varied_model
 
 pytestmark = pytest.mark.thorough
 
@@ -58,15 +58,8 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 def varied(name: str, dtype: str = "float32") -> Any:
-    """A model whose biases and norms are not what they begin as, so that none can be forgotten."""
     architecture, changes = VARIANTS[name]
-    model = make_model(architecture, dtype, **changes)
-    generator = torch.Generator().manual_seed(3)
-    with torch.no_grad():
-        for values in model.parameters():
-            if values.dim() == 1:
-                values += torch.randn(values.shape, generator=generator).to(values.dtype) * 0.3
-    return model
+    return make_varied_model(architecture, dtype, **changes)
 
 
 def fused(model: Any) -> Any:

@@ -21,7 +21,7 @@ from berth_inference.engine.batch.scheduler import Regime
 from berth_inference.kernels import attention, pointwise
 from server.engine_requests import answered
 from server.kernels import needs_kernels
-from server.model_zoo import ARCHITECTURES, CONTEXT, VOCABULARY, make_model
+from server.model_zoo import ARCHITECTURES, CONTEXT, VOCABULARY, make_model, make_varied_model
 from server.running_engine import running
 
 pytestmark = [needs_kernels, pytest.mark.thorough]
@@ -57,15 +57,8 @@ def _native_pays(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def varied(name: str) -> Any:
-    """A model whose biases and norms are not what they begin as, so that none can be forgotten."""
     architecture, changes = VARIANTS[name]
-    model = make_model(architecture, "bfloat16", **changes)
-    generator = torch.Generator().manual_seed(3)
-    with torch.no_grad():
-        for values in model.parameters():
-            if values.dim() == 1:
-                values += torch.randn(values.shape, generator=generator).to(values.dtype) * 0.3
-    return model
+    return make_varied_model(architecture, "bfloat16", **changes)
 
 
 def native(model: Any) -> Any:

@@ -19,7 +19,14 @@ class _Job(ctypes.Structure):
     _fields_ = [
         *TEAM_FIELDS,
         *((name, ctypes.c_void_p) for name in ("queries", "keys", "values", "mask", "result")),
-        *((f"number_{index}", ctypes.c_int64) for index in range(18)),
+        *(
+            (name, ctypes.c_int64)
+            for name in ("rows", "heads", "groups", "tokens", "columns", "size", "causal")
+        ),
+        *((name, ctypes.c_int64) for name in ("query_row", "query_head", "query_token")),
+        *((name, ctypes.c_int64) for name in ("key_row", "key_head", "key_column")),
+        *((name, ctypes.c_int64) for name in ("value_row", "value_head", "value_column")),
+        *((name, ctypes.c_int64) for name in ("mask_row", "mask_token")),
         ("scale", ctypes.c_float),
     ]
 
@@ -41,8 +48,8 @@ def attention(
     """What `scaled_dot_product_attention` computes, as (rows, tokens, heads, size).
 
     Queries are (rows, heads, tokens, size), keys and values (rows, groups of heads, columns, size), all bfloat16 on the
-    CPU. `mask` is bool, (rows or 1, 1, tokens or 1, columns), True for what a
-    query attends to; without one, and if `causal`, it is the columns up to its own. Raises Unavailable.
+    CPU. `mask` is bool, (rows or 1, 1, tokens or 1, columns), True for what a query attends to; without one, and if
+    `causal`, it is the columns up to its own. Raises Unavailable.
     """
     queries, keys, values = (
         one if one.stride(3) == 1 else one.contiguous() for one in (queries, keys, values)

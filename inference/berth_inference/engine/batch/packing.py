@@ -29,11 +29,11 @@ def pack(model: Any) -> int:
     if model.device.type != "cpu" or model.dtype not in _LAYER_TOLERANCE or not can_pack(model.dtype):
         return 0
     if model.dtype is torch.bfloat16 and native_pays():
-        return _replace(model, native_or_packed) or _replace(model, PackedLinear)
-    return _replace(model, PackedLinear)
+        return _replace(model, native_or_packed, "C") or _replace(model, PackedLinear, "oneDNN")
+    return _replace(model, PackedLinear, "oneDNN")
 
 
-def _replace(model: Any, faster: Callable[[Any], torch.nn.Module]) -> int:
+def _replace(model: Any, faster: Callable[[Any], torch.nn.Module], by: str) -> int:
     dtype: torch.dtype = model.dtype
     prompt = torch.arange(7)[None] % model.config.get_text_config().vocab_size
     replaced: list[tuple[Any, str, Any]] = []
@@ -56,8 +56,8 @@ def _replace(model: Any, faster: Callable[[Any], torch.nn.Module]) -> int:
             raise _Differs("the model")
     except (RuntimeError, AttributeError, TypeError, _Differs) as error:
         _log.warning(
-            "weights are not laid out by %s, which is slower: %s: %s",
-            faster.__name__,
+            "this model's linear layers are not computed by %s, which is slower: %s: %s",
+            by,
             type(error).__name__,
             error,
         )
