@@ -80,32 +80,14 @@ WIDE static struct reach reach_of(const struct attention* job, int64_t row, int6
 INLINE void lay_out_keys(const uint16_t* keys, int64_t stride, int64_t columns, int64_t size, uint16_t* to) {
   for (int64_t first = 0; first < size; first += 32, to += 512) {
     const __mmask16 pairs = size - first < 32 ? ((__mmask16)1 << (size - first) / 2) - 1 : (__mmask16)~0;
-    __m512i a[16], b[16];
+    __m512i a[16];
 #pragma GCC unroll 16
     for (int c = 0; c < 16; c++)
       a[c] = _mm512_maskz_loadu_epi32(pairs, keys + (c < columns ? c : columns - 1) * stride + first);
-#pragma GCC unroll 8
-    for (int i = 0; i < 16; i += 2)
-      b[i] = _mm512_unpacklo_epi32(a[i], a[i + 1]), b[i + 1] = _mm512_unpackhi_epi32(a[i], a[i + 1]);
-#pragma GCC unroll 4
-    for (int i = 0; i < 16; i += 4) {
-      a[i] = _mm512_unpacklo_epi64(b[i], b[i + 2]), a[i + 1] = _mm512_unpackhi_epi64(b[i], b[i + 2]);
-      a[i + 2] = _mm512_unpacklo_epi64(b[i + 1], b[i + 3]), a[i + 3] = _mm512_unpackhi_epi64(b[i + 1], b[i + 3]);
-    }
-#pragma GCC unroll 4
-    for (int i = 0; i < 4; i++) {
-      const __m512i even_low = _mm512_shuffle_i32x4(a[i], a[4 + i], 0x88),
-                    odd_low = _mm512_shuffle_i32x4(a[i], a[4 + i], 0xdd);
-      const __m512i even_high = _mm512_shuffle_i32x4(a[8 + i], a[12 + i], 0x88);
-      const __m512i odd_high = _mm512_shuffle_i32x4(a[8 + i], a[12 + i], 0xdd);
-      b[i] = _mm512_shuffle_i32x4(even_low, even_high, 0x88),
-      b[8 + i] = _mm512_shuffle_i32x4(even_low, even_high, 0xdd);
-      b[4 + i] = _mm512_shuffle_i32x4(odd_low, odd_high, 0x88),
-            b[12 + i] = _mm512_shuffle_i32x4(odd_low, odd_high, 0xdd);
-    }
+    turn_over(a);
 #pragma GCC unroll 16
     for (int p = 0; p < 16; p++)
-      if (pairs >> p & 1) _mm512_storeu_si512(to + p * 32, b[p]);
+      if (pairs >> p & 1) _mm512_storeu_si512(to + p * 32, a[p]);
   }
 }
 

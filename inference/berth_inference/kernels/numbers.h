@@ -30,6 +30,30 @@ INLINE void store(uint16_t* to, __m512 values) {
   _mm256_storeu_si256((__m256i*)to, _mm512_cvtepi32_epi16(_mm512_srli_epi32(bits, 16)));
 }
 
+// A square of 16 rows of 16 numbers, turned over.
+INLINE void turn_over(__m512i a[16]) {
+  __m512i b[16];
+#pragma GCC unroll 8
+  for (int i = 0; i < 16; i += 2)
+    b[i] = _mm512_unpacklo_epi32(a[i], a[i + 1]), b[i + 1] = _mm512_unpackhi_epi32(a[i], a[i + 1]);
+#pragma GCC unroll 4
+  for (int i = 0; i < 16; i += 4) {
+    a[i] = _mm512_unpacklo_epi64(b[i], b[i + 2]), a[i + 1] = _mm512_unpackhi_epi64(b[i], b[i + 2]);
+    a[i + 2] = _mm512_unpacklo_epi64(b[i + 1], b[i + 3]), a[i + 3] = _mm512_unpackhi_epi64(b[i + 1], b[i + 3]);
+  }
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; i++) {
+    const __m512i even_low = _mm512_shuffle_i32x4(a[i], a[4 + i], 0x88),
+                  odd_low = _mm512_shuffle_i32x4(a[i], a[4 + i], 0xdd);
+    const __m512i even_high = _mm512_shuffle_i32x4(a[8 + i], a[12 + i], 0x88);
+    const __m512i odd_high = _mm512_shuffle_i32x4(a[8 + i], a[12 + i], 0xdd);
+    b[i] = _mm512_shuffle_i32x4(even_low, even_high, 0x88), b[8 + i] = _mm512_shuffle_i32x4(even_low, even_high, 0xdd);
+    b[4 + i] = _mm512_shuffle_i32x4(odd_low, odd_high, 0x88), b[12 + i] = _mm512_shuffle_i32x4(odd_low, odd_high, 0xdd);
+  }
+#pragma GCC unroll 16
+  for (int i = 0; i < 16; i++) a[i] = b[i];
+}
+
 // e to the power of x <= 0: two to the power of a whole number, by the exponent, and of the rest, by its series, whose
 // next term is below 2e-8.
 INLINE __m512 exponential(__m512 x) {

@@ -3,8 +3,6 @@
 
 #ifdef __x86_64__
 
-#include <string.h>
-
 #include "numbers.h"
 #include "team.h"
 #include "tile.h"
@@ -40,13 +38,21 @@ WIDE static void tile_of(int rows, int blocks, const uint16_t* weights, int64_t 
   switch (CASE_OF(rows, blocks)) { ALL_TILES }
 }
 
-// Numbers `first` to `last` of a tile's rows, from [rows][in] to float32 and [in][rows].
+// Numbers `first` to `last` of a tile's rows, from [rows][in] to float32 and [in][rows], by squares of 16.
 INLINE void spread(const uint16_t* states, float* to, int64_t in, int rows, int64_t first, int64_t last) {
-  for (int m = 0; m < rows; m++)
-    for (int64_t k = first; k < last; k++) {
-      const uint32_t bits = (uint32_t)states[m * in + k] << 16;
-      memcpy(to + k * rows + m, &bits, sizeof bits);
+  for (int64_t k = first; k < last; k += 16) {
+    const __mmask16 there = last - k < 16 ? (1u << (last - k)) - 1 : 0xffff;
+    __m512i square[16];
+#pragma GCC unroll 16
+    for (int m = 0; m < 16; m++) {
+      const __m256i row = m < rows ? _mm256_maskz_loadu_epi16(there, states + m * in + k) : _mm256_setzero_si256();
+      square[m] = _mm512_slli_epi32(_mm512_cvtepu16_epi32(row), 16);
     }
+    turn_over(square);
+#pragma GCC unroll 16
+    for (int i = 0; i < 16; i++)
+      if (there >> i & 1) _mm512_mask_storeu_epi32(to + (k + i) * rows, (1u << rows) - 1, square[i]);
+  }
 }
 
 // At most PANEL rows, in tiles of as even a size as can be: the first `larger` have one row more than the others.
@@ -54,9 +60,10 @@ WIDE static void panel(const struct product* job, const uint16_t* states, uint16
                        int threads) {
   const int64_t in = job->in, out = job->out, block = in * 16;
   const int tiles = (rows + MOST_ROWS - 1) / MOST_ROWS, fewer = rows / tiles, larger = rows % tiles;
+  const int64_t squares = (in + 15) / 16, until = squares * (thread + 1) / threads * 16;
   for (int t = 0, r = 0; t < tiles; r += fewer + (t < larger), t++)
-    spread(states + r * in, job->spread + r * in, in, fewer + (t < larger), in * thread / threads,
-           in * (thread + 1) / threads);
+    spread(states + r * in, job->spread + r * in, in, fewer + (t < larger), squares * thread / threads * 16,
+           until < in ? until : in);
   job->team.barrier();
   const int64_t all = out / 16, last = all * (thread + 1) / threads, chunk = tiles > 1 ? DEPTH : in;
   const int most = widest(fewer + (larger > 0), all), together = tiles > FEW_TILES ? MOST_BLOCKS : most;
@@ -75,8 +82,8 @@ WIDE static void panel(const struct product* job, const uint16_t* states, uint16
       }
     for (int t = 0, r = 0; t < tiles; r += fewer + (t < larger), t++) {
       const int of_tile = fewer + (t < larger);
-      for (int j = 0; j < wide; j++)
-        for (int m = 0; m < of_tile; m++) {
+      for (int m = 0; m < of_tile; m++)
+        for (int j = 0; j < wide; j++) {
           const __m512 sum = sums[r * wide + j * of_tile + m];
           store(result + (r + m) * out + (i + j) * 16,
                 job->bias ? _mm512_add_ps(sum, load(job->bias + (i + j) * 16)) : sum);
@@ -86,12 +93,14 @@ WIDE static void panel(const struct product* job, const uint16_t* states, uint16
   job->team.barrier();
 }
 
-// `in` is even, `out` a multiple of 16.
+// `in` is even, `out` a multiple of 16. Panels are of as even a size as can be, for each reads all weights.
 WIDE void berth_product(const struct product* job) {
   const int thread = job->team.thread(), threads = job->team.threads();
-  for (int64_t r = 0; r < job->rows; r += PANEL)
-    panel(job, job->states + r * job->in, job->result + r * job->out,
-          (int)(job->rows - r < PANEL ? job->rows - r : PANEL), thread, threads);
+  const int64_t panels = (job->rows + PANEL - 1) / PANEL;
+  for (int64_t p = 0; p < panels; p++) {
+    const int64_t r = job->rows * p / panels, next = job->rows * (p + 1) / panels;
+    panel(job, job->states + r * job->in, job->result + r * job->out, (int)(next - r), thread, threads);
+  }
 }
 
 #endif
