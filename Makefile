@@ -13,7 +13,7 @@ help: ## Show this list
 
 KERNELS := inference/berth_inference/kernels
 
-install: .venv/installed $(KERNELS)/libberth.so ## Install Berth and its tools into .venv
+install: .venv/installed $(AUDIT)/installed $(KERNELS)/libberth.so ## Install Berth and its tools into .venv
 
 .venv/installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Berth needs Python 3.11 or newer: make PYTHON=python3.11 ...")'
@@ -21,9 +21,13 @@ install: .venv/installed $(KERNELS)/libberth.so ## Install Berth and its tools i
 # torch first and by its exact version: a wheel index that carries a CPU build then wins over the CUDA one.
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile $(PIP_ARGS) "$$(grep '^torch==' constraints.txt)"
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile $(PIP_ARGS) -c constraints.txt -e '.[test]'
-# On all processors at once, which pip does on one. Some packages bring templates that are no Python.
-	@$(BIN)/python -m compileall -q -j 0 .venv/lib >/dev/null 2>&1 || true
+# On all processors at once, which pip does on one, but for what is hardly used. Some packages bring templates that are
+# no Python.
+	@$(BIN)/python -m compileall -q -j 0 -x '/(transformers/models|litellm|networkx|pip|setuptools)/' .venv/lib >/dev/null 2>&1 || true
+	@touch $@
+
 # Apart, for one of its packages makes every process that reads a JSON schema take seconds longer to start.
+$(AUDIT)/installed: constraints.txt
 	$(PYTHON) -m venv $(AUDIT)
 	$(AUDIT)/bin/python -m pip install --quiet --disable-pip-version-check --no-compile $(PIP_ARGS) -c constraints.txt cyclonedx-bom pip-audit
 	@touch $@

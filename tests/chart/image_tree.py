@@ -61,8 +61,8 @@ def as_nobody() -> list[str]:
 def build(name: str, root: Path) -> ImageTree:
     """Run the build stage of an image's Dockerfile below `root`, with this Python in the place of the base's.
 
-    torch, transformers and the compiler are not installed a second time, for that takes gigabytes and minutes: they are
-    linked to, from this environment, with what torch needs of its own. Indexes are those that pip is set up with.
+    torch and what it needs, transformers and the compiler are not installed a second time, for that takes gigabytes and
+    minutes: they are linked to, from this environment. Indexes are those that pip is set up with.
     """
     dockerfile = parse(REPOSITORY / f"Dockerfile.{name}")
     stage = dockerfile.stages[0]
@@ -120,8 +120,9 @@ def link(environment: Path, distributions: Iterable[metadata.Distribution]) -> N
 
 
 def large() -> Iterator[metadata.Distribution]:
-    """torch, with the libraries of CUDA that its build for GPUs needs, and transformers."""
+    """torch and what it needs, with the libraries of CUDA where its build is for GPUs, and transformers."""
+    names = {"torch", "transformers", "triton", "numpy", "sympy", "mpmath", "networkx"}
     for distribution in metadata.distributions():
         name = distribution.metadata["Name"].lower()
-        if name in {"torch", "transformers", "triton"} or name.startswith(("nvidia-", "cuda-")):
+        if name in names or name.startswith(("nvidia-", "cuda-")):
             yield distribution
