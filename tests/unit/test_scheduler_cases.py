@@ -99,6 +99,22 @@ def test_a_long_prompt_is_read_in_parts_and_a_later_one_after_it() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("before", "prompt", "part"),
+    [
+        pytest.param(7, 20, [Chunk(1, 0, 0, 3, last=False)], id="a fair share of a step begins it"),
+        pytest.param(8, 20, [], id="less is no forward of its own"),
+        pytest.param(8, 2, [Chunk(1, 0, 0, 2, last=True)], id="unless all of it is read"),
+    ],
+)
+def test_what_a_step_has_left_begins_the_next_prompt(before: int, prompt: int, part: list[Chunk]) -> None:
+    made = scheduler(demand(0, before), demand(1, prompt))
+    made.admit()
+    assert list(made.chunks()) == [Chunk(0, 0, 0, before, last=True), *part]
+    read_all(made)
+    assert list(made.chunks()) == []
+
+
 def test_one_prompt_is_read_once_for_all_its_rows() -> None:
     made = scheduler(demand(0, 6, rows=3))
     made.admit()

@@ -42,7 +42,8 @@ class Runner:
     def prefill(self, staging: Staging, tokens: Sequence[int], regime: Regime) -> torch.Tensor:
         """Read the next tokens of a sequence. Returns the logits after them, (1, vocabulary), float32.
 
-        `regime` is that of the whole sequence, of which this may be the first part.
+        `regime` is that of the whole sequence. Where these are not its last tokens, nothing is chosen after them, and
+        none are computed: (0, vocabulary).
         """
         start, stop = staging.columns, staging.columns + len(tokens)
         with self._rope.long() if regime is Regime.LONG else nullcontext():
@@ -51,9 +52,10 @@ class Runner:
                 torch.ones(1, stop, dtype=torch.bool),
                 torch.arange(start, stop)[None],
                 staging.cache,
+                keep=int(stop == staging.capacity[1]),
             )
         staging.columns = stop
-        return logits[:, 0]
+        return logits[0]
 
     def step(self, regime: Regime, tokens: Sequence[Sequence[int]], bound: int) -> torch.Tensor:
         """The next token of each row, and drafts of those after it, as many for each: (rows, count).
@@ -77,8 +79,11 @@ class Runner:
         if self._takes_positions:
             arguments["position_ids"] = positions.to(self._device)
         if self._keeps_few:
-            arguments["logits_to_keep"] = keep
+            # The number 0 would be all of them.
+            arguments["logits_to_keep"] = keep or torch.empty(0, dtype=torch.long)
         output = self._model(ids.to(self._device), past_key_values=cache, use_cache=True, **arguments)
         # A copy: what is chosen from may be changed in place, and the rest of a long prompt's goes.
-        logits: torch.Tensor = output.logits[:, -keep:].to(copy=True, dtype=torch.float32)
+        logits: torch.Tensor = output.logits[:, output.logits.shape[1] - keep :].to(
+            copy=True, dtype=torch.float32
+        )
         return logits

@@ -12,6 +12,9 @@ from enum import IntEnum
 COLUMN_STEP = 128
 ROW_STEP = 4
 
+# One part in so many of a step: a forward over less costs nearly as much, for all weights are read.
+_WORTH_A_FORWARD = 4
+
 
 class Regime(IntEnum):
     """Rows that may share a forward. Some models rotate positions differently beyond a boundary."""
@@ -183,6 +186,8 @@ class Scheduler:
     def chunks(self, known: Callable[[int], int] = lambda _: 0) -> Iterator[Chunk]:
         """What to read in this step: at most `step_tokens`, in the order of admission.
 
+        What is left of them after other prompts begins the next one only if that is a fair share.
+
         `known` says of a request how many of its prompt's first tokens need not be read. It is asked
         once, right before its first chunk and thus after `read` of all chunks before. Both it and
         whoever reads may remove requests.
@@ -199,6 +204,8 @@ class Scheduler:
             rows = entry.rows if entry.crossed else 1
             while left > 0 and row < rows and key in self._admitted:
                 stop = min(read + left, entry.target)
+                if stop < entry.target and left * _WORTH_A_FORWARD < self.limits.step_tokens:
+                    return
                 last = stop == entry.target and row == rows - 1
                 left -= stop - read
                 yield Chunk(key, row, read, stop, last)
