@@ -42,8 +42,7 @@ class Runner:
     def prefill(self, staging: Staging, tokens: Sequence[int], regime: Regime) -> torch.Tensor:
         """Read the next tokens of a sequence. Returns the logits after them, (1, vocabulary), float32.
 
-        `regime` is that of the whole sequence. Where these are not its last tokens, nothing is chosen after them, and
-        none are computed: (0, vocabulary).
+        `regime` is that of the whole sequence, of which this may be the first part.
         """
         start, stop = staging.columns, staging.columns + len(tokens)
         with self._rope.long() if regime is Regime.LONG else nullcontext():
@@ -52,10 +51,9 @@ class Runner:
                 torch.ones(1, stop, dtype=torch.bool),
                 torch.arange(start, stop)[None],
                 staging.cache,
-                keep=int(stop == staging.capacity[1]),
             )
         staging.columns = stop
-        return logits[0]
+        return logits[:, 0]
 
     def step(self, regime: Regime, tokens: Sequence[Sequence[int]], bound: int) -> torch.Tensor:
         """The next token of each row, and drafts of those after it, as many for each: (rows, count).
@@ -79,11 +77,8 @@ class Runner:
         if self._takes_positions:
             arguments["position_ids"] = positions.to(self._device)
         if self._keeps_few:
-            # The number 0 would be all of them.
-            arguments["logits_to_keep"] = keep or torch.empty(0, dtype=torch.long)
+            arguments["logits_to_keep"] = keep
         output = self._model(ids.to(self._device), past_key_values=cache, use_cache=True, **arguments)
         # A copy: what is chosen from may be changed in place, and the rest of a long prompt's goes.
-        logits: torch.Tensor = output.logits[:, output.logits.shape[1] - keep :].to(
-            copy=True, dtype=torch.float32
-        )
+        logits: torch.Tensor = output.logits[:, -keep:].to(copy=True, dtype=torch.float32)
         return logits
