@@ -186,7 +186,7 @@ class Scheduler:
     def chunks(self, known: Callable[[int], int] = lambda _: 0) -> Iterator[Chunk]:
         """What to read in this step: at most `step_tokens`, in the order of admission.
 
-        What is left of them after other prompts begins the next one only if that is a fair share.
+        What is left of them after other prompts begins the next one only if that is a fair share of a step.
 
         `known` says of a request how many of its prompt's first tokens need not be read. It is asked
         once, right before its first chunk and thus after `read` of all chunks before. Both it and
