@@ -12,8 +12,9 @@ from enum import IntEnum
 COLUMN_STEP = 128
 ROW_STEP = 4
 
-# One part in so many of a step: a forward over less costs nearly as much, for all weights are read.
-_WORTH_A_FORWARD = 4
+# The least share of a step that begins a prompt which it does not end: every forward reads all weights, so few tokens in
+# one of their own cost more each. Of the default it is 64 tokens, with which a CPU computes for longer than it reads.
+_SMALLEST_SHARE = 1 / 4
 
 
 class Regime(IntEnum):
@@ -204,7 +205,7 @@ class Scheduler:
             rows = entry.rows if entry.crossed else 1
             while left > 0 and row < rows and key in self._admitted:
                 stop = min(read + left, entry.target)
-                if stop < entry.target and left * _WORTH_A_FORWARD < self.limits.step_tokens:
+                if stop < entry.target and left < self.limits.step_tokens * _SMALLEST_SHARE:
                     return
                 last = stop == entry.target and row == rows - 1
                 left -= stop - read
