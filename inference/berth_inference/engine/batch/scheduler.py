@@ -12,7 +12,7 @@ from enum import IntEnum
 COLUMN_STEP = 128
 ROW_STEP = 4
 
-# The least share of a step that begins a prompt which it does not end: every forward reads all weights, so few tokens in
+# The least share of a step that begins a prompt which it does not end: a forward reads all weights, so few tokens in
 # one of their own cost more each. Of the default it is 64 tokens, with which a CPU computes for longer than it reads.
 _SMALLEST_SHARE = 1 / 4
 
