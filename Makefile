@@ -13,7 +13,7 @@ help: ## Show this list
 
 KERNELS := inference/berth_inference/kernels
 
-install: .venv/installed $(AUDIT)/installed $(KERNELS)/libberth.so ## Install Berth and its tools into .venv
+install: .venv/installed $(AUDIT)/installed $(KERNELS)/libberth-avx512.so ## Install Berth and its tools into .venv
 
 .venv/installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Berth needs Python 3.11 or newer: make PYTHON=python3.11 ...")'
@@ -32,7 +32,7 @@ $(AUDIT)/installed: constraints.txt
 	$(AUDIT)/bin/python -m pip install --quiet --disable-pip-version-check --no-compile $(PIP_ARGS) -c constraints.txt cyclonedx-bom pip-audit
 	@touch $@
 
-$(KERNELS)/libberth.so: $(wildcard $(KERNELS)/*.[ch]) $(KERNELS)/compile.py .venv/installed
+$(KERNELS)/libberth-avx512.so: $(wildcard $(KERNELS)/*.[ch]) $(KERNELS)/compile.py .venv/installed
 	$(BIN)/python $(KERNELS)/compile.py
 
 demo: install ## Apply a Workspace on an embedded control plane and ask its model a question
@@ -78,4 +78,4 @@ lock: install ## Write constraints.txt anew from what .venv holds
 	@mv constraints.new constraints.txt
 
 clean: ## Remove .venv, caches and what was compiled
-	rm -rf $(KERNELS)/libberth.so .venv .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf $(KERNELS)/libberth-*.so .venv .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

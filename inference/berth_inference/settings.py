@@ -135,7 +135,7 @@ OPTIONS: dict[str, tuple[Callable[[str], Any], str]] = {
     "dtype": (
         OneOf(("auto", "float32", "bfloat16", "float16")),
         "number type of the weights; auto: the checkpoint's own, and float32 on processors "
-        "without instructions for it",
+        "that would be slower with it",
     ),
     "device": (OneOf(("auto", "cpu", "cuda")), "where the model runs; auto: a GPU where there is one"),
     "drain_seconds": (

@@ -90,19 +90,21 @@ def test_which_sizes_fit() -> None:
     assert not fits(768, 1000)
 
 
+@pytest.mark.parametrize("capability", ["AVX2", "AVX512"])
 def test_without_the_library_the_reason_names_the_file(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capability: str
 ) -> None:
-    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
     monkeypatch.setattr(libgomp, "loaded", lambda: ctypes.CDLL(None))
-    monkeypatch.setattr(library, "_PATH", tmp_path / "libberth.so")
-    with pytest.raises(Unavailable, match=r"libberth\.so cannot be loaded: .*No such file"):
+    monkeypatch.setattr(library, "_FOLDER", tmp_path)
+    reason = rf"libberth-{capability.lower()}\.so cannot be loaded: .*No such file"
+    with pytest.raises(Unavailable, match=reason):
         library.load.__wrapped__()
 
 
-def test_without_avx_512_or_libgomp_nothing_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
-    with pytest.raises(Unavailable, match="no AVX-512"):
+def test_without_avx2_or_libgomp_nothing_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "DEFAULT")
+    with pytest.raises(Unavailable, match="no AVX2"):
         library.load.__wrapped__()
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
     monkeypatch.setattr(libgomp, "loaded", lambda: None)

@@ -45,7 +45,7 @@ struct reach {
     tile(weights, block, ahead, states, sums, depth, rows, blocks, rows, 1); \
     break;
 WIDE static void scores_of(int rows, int blocks, const uint16_t* weights, int64_t block, const uint16_t* ahead,
-                           const float* states, __m512* sums, int64_t depth) {
+                           const float* states, floats* sums, int64_t depth) {
   switch (CASE_OF(rows, blocks)) { ALL_TILES }
 }
 #undef TILE
@@ -54,7 +54,7 @@ WIDE static void scores_of(int rows, int blocks, const uint16_t* weights, int64_
     tile(weights, block, ahead, states, sums, depth, rows, blocks, 1, SCORES); \
     break;
 WIDE static void add_values(int rows, int blocks, const uint16_t* weights, int64_t block, const uint16_t* ahead,
-                            const float* states, __m512* sums, int64_t depth) {
+                            const float* states, floats* sums, int64_t depth) {
   switch (CASE_OF(rows, blocks)) { ALL_TILES }
 }
 
@@ -64,9 +64,7 @@ WIDE static struct reach reach_of(const struct attention* job, int64_t row, int6
   struct reach reach = {job->columns, 0, 0};
   int64_t count = 0;
   for (int64_t c = 0; c < job->columns; c += 64) {
-    const __mmask64 there = job->columns - c < 64 ? ((__mmask64)1 << (job->columns - c)) - 1 : ~(__mmask64)0;
-    const __m512i bytes = _mm512_maskz_loadu_epi8(there, mask + c);
-    const uint64_t on = _mm512_test_epi8_mask(bytes, bytes);
+    const uint64_t on = which_are_set(mask + c, job->columns - c);
     if (!on) continue;
     if (reach.first > c) reach.first = c + __builtin_ctzll(on);
     reach.last = c + 64 - __builtin_clzll(on);
@@ -79,56 +77,63 @@ WIDE static struct reach reach_of(const struct attention* job, int64_t row, int6
 // 16 columns of keys, as [size / 2][16][2]: a square of 16 pairs after the other, turned over.
 INLINE void lay_out_keys(const uint16_t* keys, int64_t stride, int64_t columns, int64_t size, uint16_t* to) {
   for (int64_t first = 0; first < size; first += 32, to += 512) {
-    const __mmask16 pairs = size - first < 32 ? ((__mmask16)1 << (size - first) / 2) - 1 : (__mmask16)~0;
-    __m512i a[16];
+    const int whole = size - first >= 32;
+    words a[16];
 #pragma GCC unroll 16
-    for (int c = 0; c < 16; c++)
-      a[c] = _mm512_maskz_loadu_epi32(pairs, keys + (c < columns ? c : columns - 1) * stride + first);
+    for (int c = 0; c < 16; c++) {
+      const uint16_t* from = keys + (c < columns ? c : columns - 1) * stride + first;
+      if (whole)
+        a[c] = load_words(from);
+      else
+        memcpy(&a[c], from, sizeof a[c] / 2);
+    }
     turn_over(a);
 #pragma GCC unroll 16
     for (int p = 0; p < 16; p++)
-      if (pairs >> p & 1) _mm512_storeu_si512(to + p * 32, a[p]);
+      if (p < 8 || whole) store_words(to + p * 32, a[p]);
   }
 }
 
 // Two columns of values, as [size / 16][..][16][2] with CHUNK columns in each block.
 INLINE void lay_out_values(const uint16_t* one, const uint16_t* other, int64_t size, uint16_t* to) {
-  for (int64_t d = 0; d < size; d += 16, to += CHUNK * 16) {
-    const __m512i low = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i*)(one + d)));
-    const __m512i high = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i*)(other + d)));
-    _mm512_storeu_si512(to, _mm512_or_si512(low, _mm512_slli_epi32(high, 16)));
-  }
+  for (int64_t d = 0; d < size; d += 16, to += CHUNK * 16)
+    store_words(to, (words)load(one + d) >> 16 | (words)load(other + d));
 }
 
-// Which of 16 columns from `start` are attended to.
-INLINE __mmask16 reached(struct reach reach, int64_t start) {
+// Takes the scores of what is not attended to out of 16 columns from `start`.
+INLINE floats reached(floats scores, struct reach reach, int64_t start) {
+  const integers index = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
   const int64_t first = reach.first - start, last = reach.last - start;
-  const uint32_t low = first <= 0 ? 0 : first < 16 ? first : 16, high = last <= 0 ? 0 : last < 16 ? last : 16;
-  const __mmask16 within = high > low ? ((1u << high) - 1) & ~((1u << low) - 1) : 0;
-  if (!reach.gaps) return within;
-  const __m128i bytes = _mm_maskz_loadu_epi8(within, reach.gaps + start);
-  return _mm_test_epi8_mask(bytes, bytes);
+  const int low = first < 0 ? 0 : first < 16 ? (int)first : 16, high = last < 0 ? 0 : last < 16 ? (int)last : 16;
+  integers on = index >= low & index < high;
+  if (reach.gaps && high) {
+    const uint64_t set = which_are_set(reach.gaps + start, high);
+    on &= ((integers)(int)set >> index & 1) == 1;
+  }
+  return on ? scores : (floats)-INFINITY;
 }
 
 // Scores of `columns` columns from `start` become weights, 0 outside of the reach. Returns by what the sums so far are
 // to be multiplied.
 INLINE float weigh(float* scores, int64_t start, int64_t columns, struct reach reach, float* largest, float* total) {
-  __mmask16 on[CHUNK / 16];
-  __m512 most = _mm512_set1_ps(*largest), sum = _mm512_setzero_ps();
+  floats most = *largest, sum = 0;
   const int all = reach.first <= start && reach.last >= start + columns && !reach.gaps;
   for (int64_t c = 0; c < columns; c += 16) {
-    on[c / 16] = all ? (__mmask16)~0 : reached(reach, start + c);
-    most = _mm512_mask_max_ps(most, on[c / 16], most, _mm512_load_ps(scores + c));
+    floats found = load_floats(scores + c);
+    if (!all) store_floats(scores + c, found = reached(found, reach, start + c));
+    most = most > found ? most : found;
   }
-  const float before = *largest, now = _mm512_reduce_max_ps(most);
+  const float before = *largest, now = largest_of(most);
+  // Of what attends to nothing so far, all scores are the smallest there is.
+  const float from = now == -INFINITY ? 0 : now;
   for (int64_t c = 0; c < columns; c += 16) {
-    const __m512 weight = exponential(_mm512_sub_ps(_mm512_load_ps(scores + c), _mm512_set1_ps(now)));
-    _mm512_store_ps(scores + c, _mm512_maskz_mov_ps(on[c / 16], weight));
-    sum = _mm512_mask_add_ps(sum, on[c / 16], sum, weight);
+    const floats weight = exponential(load_floats(scores + c) - from);
+    store_floats(scores + c, weight);
+    sum += weight;
   }
   const float factor = before == now ? 1 : before == -INFINITY ? 0 : expf(before - now);
   *largest = now;
-  *total = *total * factor + _mm512_reduce_add_ps(sum);
+  *total = *total * factor + total_of(sum);
   return factor;
 }
 
@@ -155,7 +160,7 @@ INLINE const uint16_t* values_at(const struct attention* job, struct part part, 
 struct work {
   _Alignas(64) uint16_t keys[CHUNK * MOST_SIZE], values[CHUNK * MOST_SIZE];
   _Alignas(64) float scores[MOST_ROWS * SCORES], spread[MOST_QUERIES * MOST_SIZE];
-  __m512 sums[MOST_QUERIES * MOST_SIZE / 16];
+  floats sums[MOST_QUERIES * MOST_SIZE / 16];
   struct reach reach[MOST_QUERIES];
   float largest[MOST_QUERIES], total[MOST_QUERIES];
   int64_t first, last;  // columns that any of them attends to
@@ -198,7 +203,7 @@ WIDE static void begin(const struct attention* job, struct part part, struct wor
       work->largest[q] = -INFINITY, work->total[q] = 0;
     }
   }
-  for (int64_t s = 0; s < work->queries * size / 16; s++) work->sums[s] = _mm512_setzero_ps();
+  for (int64_t s = 0; s < work->queries * size / 16; s++) work->sums[s] = 0;
 }
 
 // Keys and values of `columns` columns from `start`; beyond the last of them it is repeated, and weighs nothing.
@@ -220,20 +225,19 @@ WIDE static void attend_to(const struct attention* job, struct work* work, int q
   const int64_t size = job->size;
   for (int64_t b = 0, some; b < blocks; b += some) {
     some = widest(rows, blocks - b);
-    __m512 found[MOST_ROWS * 2];
-    for (int s = 0; s < some * rows; s++) found[s] = _mm512_setzero_ps();
+    floats found[MOST_ROWS * 2];
+    for (int s = 0; s < some * rows; s++) found[s] = 0;
     scores_of(rows, (int)some, work->keys + b * 16 * size, size * 16, next_keys + b * 16 * size,
               work->spread + q * size, found, size);
     for (int j = 0; j < some; j++)
-      for (int m = 0; m < rows; m++) _mm512_store_ps(work->scores + m * SCORES + (b + j) * 16, found[j * rows + m]);
+      for (int m = 0; m < rows; m++) store_floats(work->scores + m * SCORES + (b + j) * 16, found[j * rows + m]);
   }
-  __m512* sums = work->sums + q * size / 16;
+  floats* sums = work->sums + q * size / 16;
   for (int m = 0; m < rows; m++) {
     const float factor = weigh(work->scores + m * SCORES, start, blocks * 16, work->reach[q + m], &work->largest[q + m],
                                &work->total[q + m]);
     if (factor != 1)
-      for (int64_t d = 0; d < size / 16; d++)
-        sums[d * rows + m] = _mm512_mul_ps(sums[d * rows + m], _mm512_set1_ps(factor));
+      for (int64_t d = 0; d < size / 16; d++) sums[d * rows + m] *= factor;
   }
   for (int64_t d = 0, some; d < size / 16; d += some) {
     some = widest(rows, size / 16 - d);
@@ -246,13 +250,13 @@ WIDE static void finish(const struct attention* job, struct part part, const str
   const int64_t size = job->size;
   for (int t = 0, q = 0; t < work->tiles; t++) {
     const int rows = work->fewer + (t < work->larger);
-    const __m512* sums = work->sums + q * size / 16;
+    const floats* sums = work->sums + q * size / 16;
     for (int m = 0; m < rows; m++, q++) {
       const struct place place = place_of(job, part, q);
       uint16_t* to = job->result + ((part.row * job->tokens + place.token) * job->heads + place.head) * size;
       // A query that attends to nothing gets zeros; what is no number stays none.
-      const __m512 each = _mm512_set1_ps(work->total[q] == 0 ? 0 : 1 / work->total[q]);
-      for (int64_t d = 0; d < size / 16; d++) store(to + d * 16, _mm512_mul_ps(sums[d * rows + m], each));
+      const float each = work->total[q] == 0 ? 0 : 1 / work->total[q];
+      for (int64_t d = 0; d < size / 16; d++) store(to + d * 16, sums[d * rows + m] * each);
     }
   }
 }

@@ -11,15 +11,23 @@ import sys
 from pathlib import Path
 
 _HERE = Path(__file__).parent
-# For any processor of this architecture: the functions that need more say so themselves.
-_OPTIONS = ("-O3", "-mcpu=baseline", "-shared", "-fPIC", "-Wall", "-Wextra", "-Werror")
+# For any processor of this architecture: the functions that need more say so themselves. Vectors are never passed, for
+# every function that takes one is inlined.
+_OPTIONS = ("-O3", "-mcpu=baseline", "-shared", "-fPIC", "-Wall", "-Wextra", "-Werror", "-Wno-psabi")
+# What torch calls the instructions that a library is for.
+_CAPABILITIES = ("AVX2", "AVX512")
 
 
 def compile_into(folder: Path) -> int:
     """The compiler's exit code, after what it had to say."""
-    command = [sys.executable, "-m", "ziglang", "cc", *_OPTIONS]
-    command += ["-o", str(folder / "libberth.so"), *map(str, sorted(_HERE.glob("*.c")))]
-    return subprocess.run(command).returncode  # noqa: S603 - this interpreter, with words of our own
+    for capability in _CAPABILITIES:
+        command = [sys.executable, "-m", "ziglang", "cc", *_OPTIONS, f"-DBERTH_{capability}"]
+        command += ["-o", str(folder / f"libberth-{capability.lower()}.so")]
+        command += map(str, sorted(_HERE.glob("*.c")))
+        code = subprocess.run(command).returncode  # noqa: S603 - this interpreter, with words of our own
+        if code:
+            return code
+    return 0
 
 
 if __name__ == "__main__":

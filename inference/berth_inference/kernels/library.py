@@ -10,7 +10,9 @@ import torch
 
 from berth_inference.kernels import libgomp
 
-_PATH = Path(__file__).with_name("libberth.so")
+_FOLDER = Path(__file__).parent
+# By what torch calls the instructions of this processor, so that torch's own switch holds here, too.
+_FILES = {"AVX2": "libberth-avx2.so", "AVX512": "libberth-avx512.so"}
 
 # `struct team` in team.h: the first fields of every job.
 TEAM_FIELDS = [(name, ctypes.c_void_p) for name in ("thread", "threads", "barrier")]
@@ -44,12 +46,13 @@ class Library:
 @functools.cache
 def load() -> Library:
     """Raises Unavailable."""
-    if torch.backends.cpu.get_cpu_capability() != "AVX512":
-        raise Unavailable("this processor has no AVX-512")
+    file = _FILES.get(torch.backends.cpu.get_cpu_capability())
+    if file is None:
+        raise Unavailable("this processor has no AVX2")
     runtime = libgomp.loaded()
     if runtime is None:
         raise Unavailable("torch's threads are not libgomp's")
     try:
-        return Library(ctypes.CDLL(str(_PATH)), runtime)
+        return Library(ctypes.CDLL(str(_FOLDER / file)), runtime)
     except (OSError, AttributeError) as error:
-        raise Unavailable(f"{_PATH.name} cannot be loaded: {error}") from error
+        raise Unavailable(f"{file} cannot be loaded: {error}") from error

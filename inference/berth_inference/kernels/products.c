@@ -34,24 +34,30 @@ struct product {
     break;
 
 WIDE static void tile_of(int rows, int blocks, const uint16_t* weights, int64_t block, const float* states,
-                         __m512* sums, int64_t depth) {
+                         floats* sums, int64_t depth) {
   switch (CASE_OF(rows, blocks)) { ALL_TILES }
 }
 
 // Numbers `first` to `last` of a tile's rows, from [rows][in] to float32 and [in][rows], by squares of 16.
 INLINE void spread(const uint16_t* states, float* to, int64_t in, int rows, int64_t first, int64_t last) {
   for (int64_t k = first; k < last; k += 16) {
-    const __mmask16 there = last - k < 16 ? (1u << (last - k)) - 1 : 0xffff;
-    __m512i square[16];
+    const int there = last - k < 16 ? (int)(last - k) : 16;
+    words square[16];
 #pragma GCC unroll 16
     for (int m = 0; m < 16; m++) {
-      const __m256i row = m < rows ? _mm256_maskz_loadu_epi16(there, states + m * in + k) : _mm256_setzero_si256();
-      square[m] = _mm512_slli_epi32(_mm512_cvtepu16_epi32(row), 16);
+      shorts row = 0;
+      if (m < MOST_ROWS && m < rows) {
+        if (there == 16)
+          row = load_shorts(states + m * in + k);
+        else
+          memcpy(&row, states + m * in + k, there * sizeof *states);
+      }
+      square[m] = (words)widened(row);
     }
     turn_over(square);
 #pragma GCC unroll 16
     for (int i = 0; i < 16; i++)
-      if (there >> i & 1) _mm512_mask_storeu_epi32(to + (k + i) * rows, (1u << rows) - 1, square[i]);
+      if (i < there) store_first(to + (k + i) * rows, (floats)square[i], rows);
   }
 }
 
@@ -67,10 +73,10 @@ WIDE static void panel(const struct product* job, const uint16_t* states, uint16
   job->team.barrier();
   const int64_t all = out / 16, last = all * (thread + 1) / threads, chunk = tiles > 1 ? DEPTH : in;
   const int most = widest(fewer + (larger > 0), all), together = tiles > FEW_TILES ? MOST_BLOCKS : most;
-  __m512 sums[PANEL * MOST_BLOCKS];
+  floats sums[PANEL * MOST_BLOCKS];
   for (int64_t i = all * thread / threads, wide; i < last; i += wide) {
     wide = last - i < together ? last - i : together;
-    for (int64_t s = 0; s < rows * wide; s++) sums[s] = _mm512_setzero_ps();
+    for (int64_t s = 0; s < rows * wide; s++) sums[s] = 0;
     for (int64_t k = 0; k < in; k += chunk)
       for (int64_t j = 0, blocks; j < wide; j += blocks) {
         blocks = widest(fewer + (larger > 0), wide - j);
@@ -84,9 +90,8 @@ WIDE static void panel(const struct product* job, const uint16_t* states, uint16
       const int of_tile = fewer + (t < larger);
       for (int m = 0; m < of_tile; m++)
         for (int j = 0; j < wide; j++) {
-          const __m512 sum = sums[r * wide + j * of_tile + m];
-          store(result + (r + m) * out + (i + j) * 16,
-                job->bias ? _mm512_add_ps(sum, load(job->bias + (i + j) * 16)) : sum);
+          const floats sum = sums[r * wide + j * of_tile + m];
+          store(result + (r + m) * out + (i + j) * 16, job->bias ? sum + load(job->bias + (i + j) * 16) : sum);
         }
     }
   }

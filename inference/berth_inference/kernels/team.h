@@ -4,7 +4,11 @@
 #define BERTH_TEAM_H
 
 // What every function of a vector needs: only a processor that has these may call one.
+#ifdef BERTH_AVX512
 #define WIDE __attribute__((target("avx2,fma,avx512f,avx512bw,avx512dq,avx512vl")))
+#else
+#define WIDE __attribute__((target("avx2,fma")))
+#endif
 #define INLINE WIDE static inline __attribute__((always_inline))
 
 struct team {

@@ -17,6 +17,7 @@ from berth_inference.engine.batch.native_layer import NativeLayer
 from berth_inference.engine.batch.native_linear import native_pays
 from berth_inference.engine.batch.rope import RopeRegimes
 from berth_inference.engine.batch.self_test import trial_logits
+from berth_inference.kernels import attention, products
 
 _log = logging.getLogger(__name__)
 
@@ -46,6 +47,16 @@ def fuse(model: Any, rope: RopeRegimes) -> str | None:
         if kind is not kinds[-1]:
             _log.warning("layers in C are not used: %s", reason)
     return reason
+
+
+def computed_in_c(model: Any) -> bool:
+    """Whether all that takes time in a model as it was loaded will be C, unless `fuse` finds that it differs."""
+    if why_not_fusible(model) is not None or not _native(model):
+        return False
+    linear = (module for module in model.modules() if isinstance(module, torch.nn.Linear))
+    return attention.fits(model.model.layers[0].self_attn.head_dim) and all(
+        products.fits(layer.in_features, layer.out_features) for layer in linear
+    )
 
 
 def _native(model: Any) -> bool:

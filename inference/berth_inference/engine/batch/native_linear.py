@@ -10,7 +10,7 @@ import time
 import torch
 
 from berth_inference.engine.batch.joined_linear import JoinedLinear
-from berth_inference.engine.batch.packed_linear import PackedLinear
+from berth_inference.engine.batch.packed_linear import PackedLinear, can_pack
 from berth_inference.kernels.library import Unavailable, load
 from berth_inference.kernels.products import fits, laid_out, product
 
@@ -42,9 +42,10 @@ class NativeLinear(torch.nn.Module):
 
 
 def native_or_packed(linear: torch.nn.Linear | JoinedLinear) -> torch.nn.Module:
-    """Berth's own where the layer's size allows it."""
-    native = fits(linear.in_features, linear.out_features)
-    return NativeLinear(linear) if native else PackedLinear(linear)
+    """Berth's own where the layer's size allows it; the layer itself where neither can compute it."""
+    if fits(linear.in_features, linear.out_features):
+        return NativeLinear(linear)
+    return PackedLinear(linear) if can_pack(torch.bfloat16) else linear
 
 
 @functools.cache
@@ -52,13 +53,18 @@ def native_or_packed(linear: torch.nn.Linear | JoinedLinear) -> torch.nn.Module:
 def native_pays() -> bool:
     """Whether this processor computes Berth's own products, and faster than oneDNN does, over all timed rows.
 
-    On one with matrix units (AMX) it does not: oneDNN uses them, and prompts take a fraction of the time.
+    On one with matrix units (AMX) it does not: oneDNN uses them, and prompts take a fraction of the time. On one
+    without AVX-512 nothing is timed: oneDNN computes no bfloat16 there, and torch's own products take many times as
+    long.
     """
     try:
         load()
     except Unavailable as reason:
         _log.info("linear layers are oneDNN's: %s", reason)
         return False
+    if not can_pack(torch.bfloat16):
+        _log.info("linear layers are Berth's own: oneDNN computes no bfloat16 on this processor")
+        return True
     # Random weights for a layer of this size would take longer to draw than all of the timing.
     linear = torch.nn.Linear(1, 1, bias=False)
     linear.in_features, linear.out_features = _TIMED_IN, _TIMED_OUT

@@ -26,11 +26,14 @@ _MODEL_TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 0.1}
 @torch.inference_mode()
 def pack(model: Any) -> int:
     """Replace a model's linear layers; returns how many. 0 where that cannot be done or is not exact."""
-    if model.device.type != "cpu" or model.dtype not in _LAYER_TOLERANCE or not can_pack(model.dtype):
+    if model.device.type != "cpu" or model.dtype not in _LAYER_TOLERANCE:
         return 0
+    replaced = 0
     if model.dtype is torch.bfloat16 and native_pays():
-        return _replace(model, native_or_packed, "C") or _replace(model, PackedLinear, "oneDNN")
-    return _replace(model, PackedLinear, "oneDNN")
+        replaced = _replace(model, native_or_packed, "C")
+    if not replaced and can_pack(model.dtype):
+        replaced = _replace(model, PackedLinear, "oneDNN")
+    return replaced
 
 
 def _replace(model: Any, faster: Callable[[Any], torch.nn.Module], by: str) -> int:
@@ -45,6 +48,8 @@ def _replace(model: Any, faster: Callable[[Any], torch.nn.Module], by: str) -> i
                 if _dtype(layer) is not dtype:
                     continue
                 new = faster(layer)
+                if new is layer:
+                    continue
                 shape = (layer.in_features, layer.out_features, layer.bias is not None)
                 if shape not in tried and not _agree(layer, new, _LAYER_TOLERANCE[dtype]):
                     raise _Differs(f"a layer of {shape[0]} by {shape[1]}")
