@@ -15,7 +15,7 @@ from control_plane.operator_process import OperatorProcess
 pytestmark = [pytest.mark.thorough, pytest.mark.timeout(300)]
 
 WORKSPACES_EDITED = 20
-ROUNDS, WARM_UP_ROUNDS = 100, 30
+ROUNDS, WARM_UP_ROUNDS = 100, 10
 GROWTH_MIB = 6.0
 """A tenth of what one object of a few KiB kept for each edit would take is below what the allocator moves by itself;
 2,000 Workspaces and Deployments of 5 KiB, as Python objects, are some 100 MiB."""

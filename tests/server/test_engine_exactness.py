@@ -14,7 +14,7 @@ from server.model_zoo import ARCHITECTURES, make_model, make_pipeline
 
 pytestmark = pytest.mark.thorough
 
-REQUESTS_PER_MODEL = 48  # more than 500 over all of them
+REQUESTS_PER_MODEL = 40  # more than 500 over all of them
 
 
 @pytest.fixture(params=ARCHITECTURES)
