@@ -38,8 +38,7 @@ INLINE void store_first(float* to, floats values, int count) {
 #ifdef BERTH_AVX512
   _mm512_mask_storeu_ps(to, (1u << count) - 1, (__m512)values);
 #else
-  // Stores with a mask take several times as long on some processors.
-  if (count & 8) memcpy(to, &values, 32), to += 8, values.lo = values.hi;
+  // Fewer than 8 here. Stores with a mask take several times as long on some processors.
   if (count & 4) memcpy(to, &values, 16), to += 4, values.lo.lo = values.lo.hi;
   if (count & 2) memcpy(to, &values, 8), to += 2, values.x = values.z;
   if (count & 1) *to = values.x;

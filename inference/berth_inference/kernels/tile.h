@@ -15,20 +15,21 @@
 #include "numbers.h"
 #include "team.h"
 
-// The most rows of a tile; up to how many each number of the states is loaded once for all blocks; and the most blocks
-// of columns that a tile of so many rows reads at once. The sums and the weights fill the registers.
+// The most rows of a tile; up to how many rows each number of the states is loaded once for all blocks; and the most
+// blocks that a tile of so many rows reads at once.
 #ifdef BERTH_AVX512
-// 24 sums in 32 registers.
+// 24 sums and the weights fill 32 registers.
 #define MOST_ROWS 12
 #define FEW_ROWS 8
-#define IN_ORDER(sum)
 #define WIDEST(rows) ((rows) <= 2 ? 8 : (rows) <= 4 ? 4 : (rows) <= 8 ? 3 : 2)
+#define COMPLETE(sum)
 #else
-// 6 sums of two registers each, in 16.
+// 6 sums of two registers each, and the weights, fill 16.
 #define MOST_ROWS 6
 #define FEW_ROWS 0
-#define IN_ORDER(sum) __asm__ volatile("" ::"x"((sum).lo), "x"((sum).hi) : "memory")
 #define WIDEST(rows) ((rows) == 1 ? 4 : (rows) == 2 ? 3 : (rows) == 3 ? 2 : 1)
+// One row after the other: with the next begun before, a sum would wait in memory for its turn, at half the speed.
+#define COMPLETE(sum) __asm__ volatile("" ::"x"((sum).lo), "x"((sum).hi) : "memory")
 #endif
 
 INLINE int widest(int rows, int64_t left) {
@@ -79,13 +80,13 @@ INLINE void tile(const uint16_t* weights, int64_t block, const uint16_t* ahead, 
 #pragma GCC unroll 12
         for (int m = 0; m < rows; m++) {
           sum[j][m] = multiplied_and_added(first, states[m * row], sum[j][m]);
-          IN_ORDER(sum[j][m]);
+          COMPLETE(sum[j][m]);
         }
         const floats second = odd(weights + j * block);
 #pragma GCC unroll 12
         for (int m = 0; m < rows; m++) {
           sum[j][m] = multiplied_and_added(second, states[step + m * row], sum[j][m]);
-          IN_ORDER(sum[j][m]);
+          COMPLETE(sum[j][m]);
         }
         __asm__ volatile("" ::: "memory");
       }
