@@ -101,6 +101,11 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.inference", description=__doc__)
     parser.add_argument("--model", choices=SHAPES, default="112m")
     parser.add_argument("--dtype", choices=("bfloat16", "float32"), default="bfloat16")
+    parser.add_argument(
+        "--transformers-dtype",
+        choices=("bfloat16", "float32"),
+        help="in which the servers of transformers compute with the same weights, where that is faster for them",
+    )
     parser.add_argument("--servers", nargs="+", choices=KINDS, default=list(KINDS))
     parser.add_argument(
         "--only", nargs="+", choices=workloads(), default=list(workloads()), metavar="WORKLOAD"
@@ -112,12 +117,15 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--llama-python", help="an interpreter with xllamacpp and gguf, for llama.cpp")
     parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()) / "berth-benchmark")
     options = parser.parse_args()
+    options.transformers_dtype = options.transformers_dtype or options.dtype
     options.folder.mkdir(parents=True, exist_ok=True)
     return options
 
 
 def _command(options: argparse.Namespace) -> str:
     words = f"python -m benchmarks.inference --model {options.model} --dtype {options.dtype}"
+    if options.transformers_dtype != options.dtype:
+        words += f" --transformers-dtype {options.transformers_dtype}"
     if options.llama_python:
         words += " --llama-python PYTHON"
     return f'{words} --servers {{servers}} --only "{{workload}}"'
@@ -127,7 +135,7 @@ def main() -> int:
     """Measure, and print a table and what it shows. Returns 1 where a criterion does not hold."""
     options = _options()
     folder = save(options.model, options.folder / f"{options.model}-{options.dtype}", options.dtype)
-    weights = Weights(folder, options.dtype, options.llama_python)
+    weights = Weights(folder, options.dtype, options.transformers_dtype, options.llama_python)
     skipped = {name: why for name in options.servers if (why := why_skipped(name, weights))}
     options.servers = [name for name in options.servers if name not in skipped]
     longest = len(options.only) * options.repeats * len(options.servers) * options.limit
@@ -139,6 +147,8 @@ def main() -> int:
     size = torch.empty(0, dtype=getattr(torch, options.dtype)).element_size()
     floor = bandwidth / (SHAPES[options.model].decoded * size)
     print(f"\n{options.model} {options.dtype}, {os.cpu_count()} processors, {options.repeats} repeats.")
+    if options.transformers_dtype != options.dtype:
+        print(f"The servers of transformers computed in {options.transformers_dtype}.")
     print(f"Memory is read at {bandwidth / 1e9:.1f} GB/s: a single stream has {floor:.0f} tokens/s at most.")
     for name, why in skipped.items():
         print(f"Without {name}: {why}.")

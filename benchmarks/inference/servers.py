@@ -95,10 +95,14 @@ KINDS = {
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """What is served: a folder as transformers reads it, its number type, and for llama.cpp an interpreter."""
+    """What is served: a folder as transformers reads it, its number type, and for llama.cpp an interpreter.
+
+    The servers of transformers compute in `transformers_dtype`, the same numbers.
+    """
 
     folder: Path
     dtype: str
+    transformers_dtype: str
     llama_python: str | None
 
 
@@ -120,10 +124,10 @@ def why_skipped(name: str, weights: Weights) -> str | None:
 
 def start(name: str, weights: Weights) -> ServerProcess:
     """A server of this kind; it is not ready yet."""
-    folder, dtype = str(weights.folder), weights.dtype
+    folder, dtype = str(weights.folder), weights.transformers_dtype
     if name.startswith("berth"):
         drafts = ("--lookup-tokens", "0") if name == "berth-undrafted" else ()
-        return berth(folder, "--dtype", dtype, "--max-queued", "256", *drafts)
+        return berth(folder, "--dtype", weights.dtype, "--max-queued", "256", *drafts)
     if name == "serve":
         command = [sys.executable, "-m", "transformers.cli.transformers", "serve", folder, "--dtype", dtype]
         command += ["--host", "127.0.0.1", "--continuous-batching"]
