@@ -82,7 +82,7 @@ async def _soak(server: ServerProcess, tasks_file: Path, options: argparse.Names
         seen += await _load(session, f"{options.seed}", options.minutes * 60 - warm_up)
         sampling.cancel()
         wrong.append(await quiet(session))
-        after = await holdings(server, tasks_file)
+        after = await holdings(server, tasks_file, before)
     server.terminate()
     code = await server.wait()
     risen = growth(samples)

@@ -18,6 +18,9 @@ from benchmarks.server_process import ServerProcess
 # Long enough for requests whose clients have gone to be noticed, and for what they held to be freed.
 _QUIET_SECONDS = 30.0
 
+# A server closes connections over which nothing has come for 5 seconds.
+_KEPT_OPEN_SECONDS = 10.0
+
 # In which a server that is alive reports its tasks.
 _REPORT_SECONDS = 10.0
 
@@ -58,10 +61,15 @@ async def quiet(session: aiohttp.ClientSession) -> str | None:
     return None
 
 
-async def holdings(server: ServerProcess, tasks_file: Path) -> Holdings:
-    """Of a quiet server that was started by `watched_server`."""
+async def holdings(server: ServerProcess, tasks_file: Path, before: Holdings | None = None) -> Holdings:
+    """Of a quiet server that was started by `watched_server`; if there was less `before`, after a while."""
     # Connections of the last requests are closed by now, or will be in a moment.
     await asyncio.sleep(1)
+    deadline = time.monotonic() + _KEPT_OPEN_SECONDS
+    while before is not None and time.monotonic() < deadline:
+        if server.open_files() <= before.files:
+            break
+        await asyncio.sleep(0.1)
     tasks = await asyncio.to_thread(_unfinished_tasks, server, tasks_file)
     return Holdings(tasks, server.status("Threads"), server.open_files())
 

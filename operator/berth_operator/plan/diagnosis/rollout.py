@@ -19,6 +19,9 @@ def rollout_state(observed: Observed) -> Finding | None:
     culprit = Culprit("StatefulSet" if of_group else "Deployment", controller["metadata"]["name"])
     status = controller.get("status") or {}
     wanted = replicas_wanted(observed)
+    if wanted and of_group:
+        # Whoever scales it down takes nothing away from what the pods that are there need of each other.
+        wanted = max(wanted, len(observed.current_pods))
     if wanted == 0 and of_group:
         left = (
             "1 of the earlier template has"
