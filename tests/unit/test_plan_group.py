@@ -425,6 +425,12 @@ def test_it_serves_when_every_pod_of_the_group_does() -> None:
             id="a Deployment's pods are ending first",
         ),
         pytest.param(
+            seen(member(0, ready=True), member(1, ready=True), stateful_set=live(1, ready=2)),
+            Reason.DEPLOYING,
+            'StatefulSet "ws" was scaled down to 1 of 2 pods, which hold the model together',
+            id="somebody has scaled it down",
+        ),
+        pytest.param(
             seen(
                 stateful_set=live(total=0),
                 events={
@@ -483,8 +489,7 @@ def test_whatever_is_counted_it_serves_only_if_every_pod_of_the_present_template
     if found["Ready"]["status"] == "True":
         assert generation == 1
         assert len(serving) >= 2
-        assert replicas
-        assert min(total, updated, ready) >= 2
+        assert min(replicas, total, updated, ready) >= 2
 
 
 def test_the_events_of_a_statefulset_are_asked_for_while_it_has_too_few_pods() -> None:

@@ -19,9 +19,6 @@ def rollout_state(observed: Observed) -> Finding | None:
     culprit = Culprit("StatefulSet" if of_group else "Deployment", controller["metadata"]["name"])
     status = controller.get("status") or {}
     wanted = replicas_wanted(observed)
-    if wanted and of_group:
-        # Whoever scales it down takes nothing away from what the pods that are there need of each other.
-        wanted = max(wanted, len(observed.current_pods))
     if wanted == 0 and of_group:
         left = (
             "1 of the earlier template has"
@@ -38,6 +35,14 @@ def rollout_state(observed: Observed) -> Finding | None:
     if not observed.is_settled:
         return Finding(
             Reason.DEPLOYING, f"{culprit} has a change that is not being acted on yet", "", culprit
+        )
+    present = len(observed.current_pods)
+    if of_group and wanted < present:
+        return Finding(
+            Reason.DEPLOYING,
+            f"{culprit} was scaled down to {wanted} of {present} pods, which hold the model together",
+            "set resource.count of the Workspace, not the replicas of its StatefulSet",
+            culprit,
         )
     updated, total = status.get("updatedReplicas", 0), status.get("replicas", 0)
     # Available implies ready for minReadySeconds; both count old pods too, hence the comparison with `total`. The
