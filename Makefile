@@ -28,9 +28,10 @@ UV = $(BIN)/uv pip install --quiet --index-strategy unsafe-best-match \
 	$(UV) --python $(BIN)/python -e '.[test]'
 	@touch $@
 
-# On all processors at once, but for what is hardly used. Some packages bring templates that are no Python.
+# On all processors at once, but for what is hardly used. Some packages bring templates that are no Python. Berth's own,
+# too: where PYTHONDONTWRITEBYTECODE is set, each of the hundreds of processes that tests start would compile it anew.
 .venv/compiled: .venv/installed
-	@$(BIN)/python -m compileall -q -j 0 -x '/(transformers/models|litellm|networkx|pip|setuptools)/' .venv/lib >/dev/null 2>&1 || true
+	@$(BIN)/python -m compileall -q -j 0 -x '/(transformers/models|litellm|networkx|pip|setuptools)/' .venv/lib operator inference >/dev/null 2>&1 || true
 	@touch $@
 
 # Apart, for one of its packages makes every process that reads a JSON schema take seconds longer to start.

@@ -1,6 +1,8 @@
 """Options of the whole run."""
 
+import gc
 import os
+from collections.abc import Iterator
 
 import pytest
 
@@ -16,6 +18,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=None,
         help="run the control-plane tests on this cluster, in namespaces of their own; it keeps the CRD",
     )
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """Look for no garbage in what is only being imported: a sixth of the time that each worker takes to begin."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
