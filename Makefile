@@ -5,15 +5,18 @@ AUDIT := .venv/audit
 # A smaller, CPU-only torch on Linux:  make install PIP_ARGS="--extra-index-url https://download.pytorch.org/whl/cpu"
 PIP_ARGS ?=
 
+# Hundreds of processes are started by the tests alone: what one of them has compiled is there for the next.
+export PYTHONDONTWRITEBYTECODE =
+
 .DEFAULT_GOAL := help
-.PHONY: help install demo local test check lint format generate lock clean
+.PHONY: help install demo local test check lint imported format generate lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 KERNELS := inference/berth_inference/kernels
 
-install: .venv/compiled $(AUDIT)/installed $(KERNELS)/libberth-avx512.so ## Install Berth and its tools into .venv
+install: .venv/installed $(AUDIT)/installed $(KERNELS)/libberth-avx512.so ## Install Berth and its tools into .venv
 
 # uv installs in seconds what pip takes minutes for. It is told pip's index, which it does not ask for.
 UV = $(BIN)/uv pip install --quiet --index-strategy unsafe-best-match \
@@ -26,12 +29,6 @@ UV = $(BIN)/uv pip install --quiet --index-strategy unsafe-best-match \
 # torch first and by its exact version: a wheel index that carries a CPU build then wins over the CUDA one.
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile $(PIP_ARGS) -c constraints.txt "$$(grep '^torch==' constraints.txt)" uv
 	$(UV) --python $(BIN)/python -e '.[test]'
-	@touch $@
-
-# On all processors at once, but for what is hardly used. Some packages bring templates that are no Python. Berth's own,
-# too: where PYTHONDONTWRITEBYTECODE is set, each of the hundreds of processes that tests start would compile it anew.
-.venv/compiled: .venv/installed
-	@$(BIN)/python -m compileall -q -j 0 -x '/(transformers/models|litellm|networkx|pip|setuptools)/' .venv/lib operator inference >/dev/null 2>&1 || true
 	@touch $@
 
 # Apart, for one of its packages makes every process that reads a JSON schema take seconds longer to start.
@@ -65,7 +62,11 @@ lint: .venv/installed ## Style, types, import contracts, Dockerfiles and workflo
 	@$(BIN)/hadolint Dockerfile.*
 	@$(BIN)/zizmor --offline --quiet --persona=pedantic .github/workflows
 
-check: lint install ## What CI runs: lint, then every test that this machine can run
+# Once, while types are checked, and not by three workers at the same time. What fails here will say so there.
+imported: .venv/installed
+	-@$(PYTEST) -n 0 --collect-only -q >/dev/null 2>&1
+
+check: lint imported ## What CI runs: lint, then every test that this machine can run
 	@$(PYTEST)
 
 format: install ## Format the code and fix what ruff can
