@@ -66,7 +66,7 @@ lint: .venv/installed ## Style, types, import contracts, Dockerfiles and workflo
 imported: .venv/installed
 	-@$(PYTEST) -n 0 --collect-only -q >/dev/null 2>&1
 
-check: lint imported ## What CI runs: lint, then every test that this machine can run
+check: lint imported install ## What CI runs: lint, then every test that this machine can run
 	@$(PYTEST)
 
 format: install ## Format the code and fix what ruff can
